@@ -1,0 +1,18 @@
+//! Watchbell delivers security events from Kafka to the phones where people act on them.
+//!
+//! Layers, each of which knows only those above it in this list (a test enforces it):
+//!
+//! - domain, pure: [`event`], [`policy`], [`notification`], [`delivery`]; the traits in [`seam`]
+//! - adapters, which never import each other: [`provider`], [`kafka`], [`store`], [`telemetry`]
+//! - flow, which knows traits only: `pipeline`, `worker`
+//! - edge: [`sandbox`], [`command`], `config`, `app`
+pub mod command;
+pub mod delivery;
+pub mod event;
+pub mod kafka;
+pub mod notification;
+pub mod policy;
+pub mod provider;
+pub mod sandbox;
+pub mod store;
+pub mod telemetry;
