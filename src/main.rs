@@ -1,1 +1,2 @@
+//! The `watchbell` binary.
 fn main() {}

@@ -1,0 +1,9 @@
+//! The tests that stop, kill and freeze services and processes. Each has services of its own, and they run one at a time:
+//! `tests/services/run -- cargo test --test faults -- --test-threads=1`.
+#![allow(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
+
+mod services;
+#[path = "../it/support/mod.rs"]
+mod support;

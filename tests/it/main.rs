@@ -1,0 +1,8 @@
+//! The tests against real services, in one binary: it links once. Run it as
+//! `tests/services/run -- cargo test --test it`.
+#![allow(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
+
+mod services;
+mod support;
