@@ -8,7 +8,9 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::wire::{self, event::Body as WireBody};
-use super::{Access, Body, Cancel, Event, EventId, Headers, IdError, Incoming, NotificationType, Timestamp, UserId, WorkspaceId};
+use super::{
+    Access, Body, Cancel, Event, EventId, Headers, IdError, Incoming, NotificationType, Timestamp, UserId, WorkspaceId,
+};
 
 /// Longest name in a body, in bytes (`event.proto`).
 const NAME_BYTES_MAX: usize = 256;
@@ -89,8 +91,7 @@ pub fn decode(
     now: Timestamp,
 ) -> Result<Incoming, DecodeError> {
     let bytes = payload.filter(|bytes| !bytes.is_empty()).ok_or(DecodeError::Empty)?;
-    let envelope =
-        wire::Event::decode(unframe(bytes)?).map_err(|error| DecodeError::NotProtobuf(error.to_string()))?;
+    let envelope = wire::Event::decode(unframe(bytes)?).map_err(|error| DecodeError::NotProtobuf(error.to_string()))?;
     check_envelope(envelope, headers, topic, limits, now)
 }
 
@@ -103,8 +104,8 @@ fn check_envelope(
 ) -> Result<Incoming, DecodeError> {
     let id = or_header(envelope.event_id, headers, "ce_id");
     let id = EventId::new(id).map_err(|why| DecodeError::BadId { field: "event_id", why })?;
-    let workspace = WorkspaceId::new(envelope.workspace_id)
-        .map_err(|why| DecodeError::BadId { field: "workspace_id", why })?;
+    let workspace =
+        WorkspaceId::new(envelope.workspace_id).map_err(|why| DecodeError::BadId { field: "workspace_id", why })?;
     let recipients = check_recipients(envelope.recipients, limits)?;
     let occurred_at = check_occurred_at(envelope.occurred_at, headers, now)?;
     let body = envelope.body.ok_or(DecodeError::NoBody)?;
@@ -117,7 +118,15 @@ fn check_envelope(
         Checked::Body(body, number_required) => (body, number_required),
         Checked::Cancel(event) => {
             let kind = topic;
-            return Ok(Incoming::Cancel(Cancel { id, workspace, kind, event, recipients, occurred_at, until: expires_at }));
+            return Ok(Incoming::Cancel(Cancel {
+                id,
+                workspace,
+                kind,
+                event,
+                recipients,
+                occurred_at,
+                until: expires_at,
+            }));
         }
     };
     if body.kind() != topic {

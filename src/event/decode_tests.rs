@@ -128,13 +128,7 @@ fn match_number_is_dropped() {
             location: "Lisbon".into(),
             ..Default::default()
         }));
-        decode(
-            Some(&envelope.encode_to_vec()),
-            &Headers::new(),
-            NotificationType::IdentityVerification,
-            LIMITS,
-            NOW,
-        )
+        decode(Some(&envelope.encode_to_vec()), &Headers::new(), NotificationType::IdentityVerification, LIMITS, NOW)
     };
     let with = event(ask(Some("407213")));
     assert!(with.number_required);

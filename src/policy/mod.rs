@@ -8,7 +8,8 @@
 mod entry;
 
 pub use entry::{
-    AppId, Detail, Device, DeviceView, EntryError, Environment, Installation, Platform, Token, User, UserEntry, Workspace,
+    AppId, Detail, Device, DeviceView, EntryError, Environment, Installation, Platform, Token, User, UserEntry,
+    Workspace,
 };
 
 /// What a workspace's owners, super admins and admins set for one type.

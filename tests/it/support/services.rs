@@ -9,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -114,9 +114,11 @@ impl Server {
     fn signal_all(&self, signal: &str) {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let mut pids = vec![pid];
-        pids.extend(children.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
-        send_signal(signal, &pids);
+        send_signal(signal, &[pid]);
+        for child in children.split_whitespace() {
+            // A child may have ended since it was listed.
+            let _ = Command::new("kill").args([&format!("-{signal}"), child]).stderr(Stdio::null()).status();
+        }
     }
 }
 
