@@ -14,5 +14,6 @@ pub mod notification;
 pub mod policy;
 pub mod provider;
 pub mod sandbox;
+pub mod seam;
 pub mod store;
 pub mod telemetry;

@@ -1,1 +1,73 @@
-//! Being written.
+//! Delivery: what one device's push is, how a provider's answer is read, and what happens next.
+//!
+//! The point: the whole retry law and every id live here as values and pure functions; whoever does I/O only carries them out. It
+//! deliberately knows no provider, no topic name and no client library. It cannot fail.
+//!
+//! Invariant: does no I/O, reads no clock, throws no dice: the time and the dice come in as arguments.
+mod job;
+mod outcome;
+pub mod retry;
+
+pub use job::{JobId, Origin, PushJob, PushKind, Subject, Withdrawal};
+pub use outcome::{Ending, Outcome, OutcomeRecord, Reason, RetryScope};
+pub use retry::{NextStep, RetryPolicy, Tier, Urgency};
+
+use crate::event::{Event, Timestamp};
+use crate::notification::Notification;
+use crate::policy::{DeviceView, Workspace};
+
+/// All that a provider needs for one push; borrowed, because it lives only as long as the send.
+#[derive(Debug, Clone, Copy)]
+pub struct Push<'a> {
+    /// The same on every attempt: `apns-id`, and a data field for the app.
+    pub job: JobId,
+    /// What the entry on the screen is known by (collapse id, tag): the notification's job id, for its withdrawal too.
+    pub collapse: JobId,
+    /// Where it goes.
+    pub device: DeviceView<'a>,
+    /// What it says.
+    pub content: Content<'a>,
+    /// What the app may fetch more about.
+    pub reference: Reference<'a>,
+    /// After this moment it must not be shown.
+    pub expires_at: Timestamp,
+    /// Attempts made before this one.
+    pub attempts: u32,
+}
+
+/// What a push does on the phone.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// Shows a notification.
+    Show(&'a Notification),
+    /// Takes it back, silently.
+    Withdraw,
+}
+
+/// The ids that every push carries so that the app can ask for more.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference<'a> {
+    /// The workspace's id.
+    pub workspace: &'a str,
+    /// The workspace's name, for people.
+    pub workspace_name: &'a str,
+    /// The type's name.
+    pub kind: crate::event::NotificationType,
+    /// The event's id.
+    pub event: &'a str,
+    /// Whether approving needs the number (never the number).
+    pub number_required: bool,
+}
+
+impl<'a> Reference<'a> {
+    /// The reference of an event.
+    pub fn of(event: &'a Event, workspace: &'a Workspace) -> Self {
+        Self {
+            workspace: event.workspace.as_str(),
+            workspace_name: &workspace.display_name,
+            kind: event.kind(),
+            event: event.id.as_str(),
+            number_required: event.number_required,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The unit of delivery and of retry: one event for one device.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::event::{Event, EventId, NotificationType, Timestamp, WorkspaceId};
+
+/// The namespace of our job ids. A random UUID, drawn once; changing it would make every retry of the moment of change a new entry on
+/// the screen.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_51d4_9a0e_4f53_8b7e_2d1c_a6e3_9f48);
+
+/// The id of a job: UUIDv5 (RFC 9562 §5.5) over length-prefixed ids, so that no two different lists of ids can collide by
+/// concatenation. The same event for the same device has the same id on every attempt, worker and restart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// The job that shows a notification. `device` is empty for a recipient without a device.
+    pub fn show(workspace: &str, kind: NotificationType, event: &str, user: &str, device: &str) -> Self {
+        Self::derive(&[workspace, kind.name(), event, user, device])
+    }
+
+    /// The job that takes it back: another job, whose push names the first one's id as what it replaces.
+    pub fn withdraw(workspace: &str, kind: NotificationType, event: &str, user: &str, device: &str) -> Self {
+        Self::derive(&[workspace, kind.name(), event, user, device, "withdraw"])
+    }
+
+    fn derive(parts: &[&str]) -> Self {
+        // Six ids of 128 bytes with their length bytes fit; the type's name is shorter. Nothing is allocated.
+        let mut name = [0; 6 * 129];
+        let mut end = 0;
+        for part in parts {
+            name[end] = part.len() as u8;
+            name[end + 1..end + 1 + part.len()].copy_from_slice(part.as_bytes());
+            end += 1 + part.len();
+        }
+        Self(Uuid::new_v5(&NAMESPACE, &name[..end]))
+    }
+
+    /// From its 16 bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Its 16 bytes, big-endian.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Its canonical text (36 bytes, lower case) without allocating: what `apns-id` asks for.
+    pub fn encode(self, buffer: &mut [u8; 36]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What a job does on the phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PushKind {
+    /// Shows the notification.
+    Show,
+    /// Takes it back.
+    Withdraw,
+}
+
+impl PushKind {
+    /// The name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Show => "show",
+            Self::Withdraw => "withdraw",
+        }
+    }
+}
+
+/// Where an event was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// One device's job, as it travels through the job topics: references, never content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushJob {
+    /// What it does.
+    pub kind: PushKind,
+    /// The event, with this one recipient. A withdrawal carries the event's ids and no body.
+    pub subject: Subject,
+    /// The recipient.
+    pub user: crate::event::UserId,
+    /// The device; `None`: every device of the user, resolved when the job is read.
+    pub device: Option<crate::event::DeviceId>,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When the record that asked for it was first read.
+    pub first_seen: Timestamp,
+    /// Where the event was read.
+    pub origin: Origin,
+    /// The reason of the last attempt; empty before the first.
+    pub last_reason: String,
+}
+
+/// What a job is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// An event to show. Its `recipients` are not used: the job names its own.
+    Event(Arc<Event>),
+    /// An earlier event to take back.
+    Withdrawal(Arc<Withdrawal>),
+}
+
+/// The event whose notification is taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its type.
+    pub kind: NotificationType,
+    /// Its id.
+    pub event: EventId,
+    /// When the withdrawal was asked for.
+    pub occurred_at: Timestamp,
+    /// Until when it is worth sending.
+    pub until: Timestamp,
+}
+
+impl Subject {
+    /// The workspace.
+    pub fn workspace(&self) -> &WorkspaceId {
+        match self {
+            Self::Event(event) => &event.workspace,
+            Self::Withdrawal(withdrawal) => &withdrawal.workspace,
+        }
+    }
+
+    /// The notification type.
+    pub fn kind(&self) -> NotificationType {
+        match self {
+            Self::Event(event) => event.kind(),
+            Self::Withdrawal(withdrawal) => withdrawal.kind,
+        }
+    }
+
+    /// The event's id.
+    pub fn event(&self) -> &EventId {
+        match self {
+            Self::Event(event) => &event.id,
+            Self::Withdrawal(withdrawal) => &withdrawal.event,
+        }
+    }
+
+    /// After this moment nothing is sent any more.
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Self::Event(event) => event.expires_at,
+            Self::Withdrawal(withdrawal) => withdrawal.until,
+        }
+    }
+
+    /// When it happened.
+    pub fn occurred_at(&self) -> Timestamp {
+        match self {
+            Self::Event(event) => event.occurred_at,
+            Self::Withdrawal(withdrawal) => withdrawal.occurred_at,
+        }
+    }
+}
+
+impl PushJob {
+    /// The job's id; with the empty device while the devices are not resolved.
+    pub fn id(&self) -> JobId {
+        let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
+        let device = self.device.as_ref().map_or("", |device| device.as_str());
+        match self.kind {
+            PushKind::Show => JobId::show(workspace, kind, event.as_str(), self.user.as_str(), device),
+            PushKind::Withdraw => JobId::withdraw(workspace, kind, event.as_str(), self.user.as_str(), device),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Moving a byte from one id to its neighbour gives another job, and the longest ids fit.
+    #[test]
+    fn ids_do_not_run_together() {
+        let kind = NotificationType::OtpReceived;
+        let a = JobId::show("ab", kind, "c", "u", "d");
+        let b = JobId::show("a", kind, "bc", "u", "d");
+        assert_ne!(a, b);
+        assert_ne!(a, JobId::withdraw("ab", kind, "c", "u", "d"));
+        let long = "x".repeat(128);
+        assert_ne!(JobId::withdraw(&long, kind, &long, &long, &long), JobId::show(&long, kind, &long, &long, &long));
+    }
+
+    /// The id of a given job never changes: phones in the field hold entries under it.
+    #[test]
+    fn id_is_stable() {
+        let id = JobId::show("acme", NotificationType::IdentityVerification, "e-1", "u-1", "d-1");
+        assert_eq!(id.to_string(), "2e8004c7-3722-5913-b69f-8ae657ab8051");
+        assert_eq!(id.encode(&mut [0; 36]), id.to_string());
+    }
+}

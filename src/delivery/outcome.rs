@@ -1,0 +1,169 @@
+//! What a provider says about one push, and how a job ends.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::JobId;
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+
+/// Longest foreign reason that is kept, in bytes: providers' own are at most 30 characters.
+const FOREIGN_REASON_BYTES_MAX: usize = 64;
+
+/// A machine-readable reason: ours, or a provider's as it stands on the wire.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    /// One of ours, or a provider's documented one.
+    pub const fn known(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+
+    /// A provider's that nobody documented: kept as text, cut to [`FOREIGN_REASON_BYTES_MAX`], with anything but printable ASCII
+    /// replaced, because it goes into logs and headers.
+    pub fn foreign(text: &str) -> Self {
+        let clean = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+        Self(Cow::Owned(text.chars().take(FOREIGN_REASON_BYTES_MAX).map(clean).collect()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text for a metric's label: a foreign reason becomes `other`, so that a provider cannot make labels.
+    pub fn label(&self) -> &'static str {
+        match self.0 {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(_) => "other",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What became of one attempt, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider took it. Not proof that it was shown.
+    Accepted,
+    /// This token is finished.
+    TokenInvalid {
+        /// Since when, by the provider's clock; `None` when it does not say.
+        since: Option<Timestamp>,
+        /// The provider's reason.
+        reason: Reason,
+    },
+    /// This message can never work.
+    Rejected {
+        /// The provider's reason.
+        reason: Reason,
+    },
+    /// It may work later.
+    Retryable {
+        /// The provider's reason, or what went wrong on the way.
+        reason: Reason,
+        /// The least time to wait, if the provider said so.
+        retry_after: Option<Duration>,
+        /// What is in trouble.
+        scope: RetryScope,
+    },
+    /// Our credential, topic or project is wrong: nothing of this credential can work until somebody mends it.
+    Misconfigured {
+        /// The provider's reason.
+        reason: Reason,
+    },
+}
+
+/// What a retryable outcome speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetryScope {
+    /// This device only: too many pushes to one token.
+    Device,
+    /// The provider, or the way to it.
+    Provider,
+}
+
+/// How a job ends: exactly one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The provider took it.
+    Accepted,
+    /// Policy held it back.
+    Suppressed(Reason),
+    /// Its deadline passed. The reason says what held it up: `deadline`, or the last attempt's.
+    Expired(Reason),
+    /// The provider says that the token is dead.
+    TokenInvalid(Reason),
+    /// The recipient has no device.
+    NoDevice,
+    /// It lies in the dead letters.
+    DeadLettered(Reason),
+}
+
+impl Ending {
+    /// The name in metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Suppressed(_) => "suppressed",
+            Self::Expired(_) => "expired",
+            Self::TokenInvalid(_) => "token_invalid",
+            Self::NoDevice => "no_device",
+            Self::DeadLettered(_) => "dead_lettered",
+        }
+    }
+
+    /// The reason; `None` where the ending says it all.
+    pub const fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Accepted | Self::NoDevice => None,
+            Self::Suppressed(reason)
+            | Self::Expired(reason)
+            | Self::TokenInvalid(reason)
+            | Self::DeadLettered(reason) => Some(reason),
+        }
+    }
+}
+
+/// One job's ending, for `watchbell.outcomes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutcomeRecord {
+    /// The job.
+    pub job: JobId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its type.
+    pub kind: NotificationType,
+    /// Its event.
+    pub event: EventId,
+    /// Its recipient.
+    pub user: UserId,
+    /// Its device; `None` where the recipient has none.
+    pub device: Option<DeviceId>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Attempts made.
+    pub attempts: u32,
+    /// From the reading of the event to this ending.
+    pub latency: Duration,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The workspace entry's version that was in force.
+    pub workspace_version: u64,
+    /// The user entry's version that was in force.
+    pub user_version: u64,
+    /// Whether this job took a notification back.
+    pub withdrawal: bool,
+}
