@@ -1,0 +1,51 @@
+# `make help` lists what there is. The gate is `make check`; the larger half of it is `make test`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+CACHE := $(or $(WATCHBELL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watchbell)
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+.PHONY: help demo check lint test deny audit bench soak breaks
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+demo: ## build, then watch notifications arrive: Kafka, store and providers embedded in one process
+	cargo run --quiet -- demo --text
+
+check: lint deny test ## the whole gate: formatting, lints, documentation, licences, every test
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own.
+test: ## every test, against a real Kafka, Redis and PostgreSQL that are started and stopped here
+	cargo test --locked --lib --bins
+	cargo test --locked --doc
+	tests/services/run -- bash -euo pipefail -c ' \
+	  cargo test --locked --test it; \
+	  cargo test --locked --test faults -- --test-threads=1'
+
+deny: $(DENY) ## licences, forbidden crates, where crates come from
+	$(DENY) check licenses bans sources
+
+audit: $(DENY) ## known vulnerabilities (fetches the RustSec database)
+	$(DENY) check advisories
+
+bench: ## the worker against a bare HTTP/2 client, on a real broker; writes target/bench.json
+	tests/services/run -- cargo run --release --quiet -- bench
+
+soak: ## the kill tests and backlogs at full numbers
+	tests/soak/run
+
+breaks: ## apply each patch of tests/breaks to a scratch copy and expect its test to turn red
+	tests/breaks/run
+
+# Debian has no package of it. A debug build is enough for a minute's work a day, and half as long to make.
+$(DENY):
+	cargo install --locked --debug --root $(CACHE)/tools/cargo-deny-$(DENY_VERSION) cargo-deny --version $(DENY_VERSION)
