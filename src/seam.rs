@@ -236,11 +236,9 @@ pub trait PushProvider: Send + Sync + 'static {
     fn push<'a>(&'a self, push: Push<'a>, deadline: Instant) -> impl Future<Output = Outcome> + Send + 'a;
 }
 
-/// What leaves a record or a job besides its pushes.
+/// What leaves a record or a job besides its pushes and its outcome.
 #[derive(Debug)]
 pub enum Forward {
-    /// A job's ending.
-    Outcome(Box<OutcomeRecord>),
     /// A job for a tier.
     Job {
         /// Which tier.
@@ -296,7 +294,10 @@ pub struct RawRecord {
 
 /// Where forwards go. Nothing is ever given up: a forward that the broker does not take is published again until it does.
 pub trait Forwarder: Send + Sync + 'static {
-    /// Publishes, and tells `settlement` of each acknowledgement. Returns at once; the settlement was told to expect it.
+    /// Publishes one job's ending. Takes one hold on `settlement` and releases it when the broker acknowledged. Returns at once. On the
+    /// hot path: everything is borrowed and encoded in place.
+    fn outcome(&self, outcome: &OutcomeRecord<'_>, settlement: &Arc<Settlement>);
+    /// Publishes anything else, in the same way.
     fn publish(&self, forward: Forward, settlement: &Arc<Settlement>);
 }
 
@@ -306,6 +307,7 @@ pub trait Forwarder: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Settlement {
     pending: std::sync::atomic::AtomicUsize,
+    given_up: std::sync::atomic::AtomicBool,
     then: Then,
 }
 
@@ -318,12 +320,12 @@ enum Then {
 impl Settlement {
     /// Finishes the record at `offset` of `lease` when it settles.
     pub fn finishing(lease: Arc<dyn Lease>, offset: i64) -> Arc<Self> {
-        Arc::new(Self { pending: 1.into(), then: Then::Finish(lease, offset) })
+        Arc::new(Self { pending: 1.into(), given_up: false.into(), then: Then::Finish(lease, offset) })
     }
 
     /// Lets [`Settlement::settled`] return when it settles.
     pub fn waiting() -> Arc<Self> {
-        Arc::new(Self { pending: 1.into(), then: Then::Wake(tokio::sync::Notify::new()) })
+        Arc::new(Self { pending: 1.into(), given_up: false.into(), then: Then::Wake(tokio::sync::Notify::new()) })
     }
 
     /// One more acknowledgement must come.
@@ -331,10 +333,17 @@ impl Settlement {
         self.pending.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// The record ends unfinished: when this settles, its lease is told to abandon it instead.
+    pub fn give_up(&self) {
+        self.given_up.store(true, std::sync::atomic::Ordering::Release);
+    }
+
     /// One acknowledgement came, or the creator is done.
     pub fn release(&self) {
-        if self.pending.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) == 1 {
+        use std::sync::atomic::Ordering::{AcqRel, Acquire};
+        if self.pending.fetch_sub(1, AcqRel) == 1 {
             match &self.then {
+                Then::Finish(lease, offset) if self.given_up.load(Acquire) => lease.abandon(*offset),
                 Then::Finish(lease, offset) => lease.finish(*offset),
                 Then::Wake(notify) => notify.notify_one(),
             }

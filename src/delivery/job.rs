@@ -106,8 +106,8 @@ pub struct PushJob {
     pub subject: Subject,
     /// The recipient.
     pub user: crate::event::UserId,
-    /// The device; `None`: every device of the user, resolved when the job is read.
-    pub device: Option<crate::event::DeviceId>,
+    /// The device.
+    pub device: crate::event::DeviceId,
     /// Attempts made so far.
     pub attempts: u32,
     /// When the record that asked for it was first read.
@@ -185,10 +185,10 @@ impl Subject {
 }
 
 impl PushJob {
-    /// The job's id; with the empty device while the devices are not resolved.
+    /// The job's id.
     pub fn id(&self) -> JobId {
         let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
-        let device = self.device.as_ref().map_or("", |device| device.as_str());
+        let device = self.device.as_str();
         match self.kind {
             PushKind::Show => JobId::show(workspace, kind, event.as_str(), self.user.as_str(), device),
             PushKind::Withdraw => JobId::withdraw(workspace, kind, event.as_str(), self.user.as_str(), device),

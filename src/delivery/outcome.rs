@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::JobId;
-use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::event::{NotificationType, Timestamp};
 
 /// Longest foreign reason that is kept, in bytes: providers' own are at most 30 characters.
 const FOREIGN_REASON_BYTES_MAX: usize = 64;
@@ -137,32 +137,32 @@ impl Ending {
     }
 }
 
-/// One job's ending, for `watchbell.outcomes`.
+/// One job's ending, for `watchbell.outcomes`; borrowed, because it is encoded where it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutcomeRecord {
+pub struct OutcomeRecord<'a> {
     /// The job.
     pub job: JobId,
     /// Its workspace.
-    pub workspace: WorkspaceId,
+    pub workspace: &'a str,
     /// Its type.
     pub kind: NotificationType,
     /// Its event.
-    pub event: EventId,
-    /// Its recipient.
-    pub user: UserId,
-    /// Its device; `None` where the recipient has none.
-    pub device: Option<DeviceId>,
+    pub event: &'a str,
+    /// Its recipient: the record's key.
+    pub user: &'a str,
+    /// Its device; empty where the recipient has none.
+    pub device: &'a str,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: &'a Ending,
     /// Attempts made.
     pub attempts: u32,
     /// From the reading of the event to this ending.
     pub latency: Duration,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// The workspace entry's version that was in force.
+    /// The workspace entry's version that was in force; 0 where policy was not asked.
     pub workspace_version: u64,
-    /// The user entry's version that was in force.
+    /// The user entry's version that was in force; 0 where policy was not asked.
     pub user_version: u64,
     /// Whether this job took a notification back.
     pub withdrawal: bool,
