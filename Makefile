@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 
-CACHE := $(or $(WATCHBELL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watchbell)
+CACHE := $(or $(WATCHBELL_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watchbell)
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 

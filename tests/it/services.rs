@@ -25,7 +25,7 @@ fn a_record_comes_back_from_the_shared_kafka_as_it_went_in() {
     let read = reader.until_count(1, SOON)[0].clone();
     assert_eq!(read.header("kind").as_deref(), Some("record"));
     assert_eq!((read.key, read.payload, read.headers), (sent.key, sent.payload, sent.headers));
-    assert_eq!(reader.to_the_end().len(), 1);
+    assert_eq!(reader.up_to_the_end().len(), 1);
     assert!(committed(&kafka, "nobody", &topic).is_empty());
 }
 

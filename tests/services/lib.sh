@@ -1,7 +1,7 @@
 # What the scripts beside this file share. Sourced, never run.
 
 # Caches live outside the tree, so that `git clean` and a fresh clone cost nothing.
-cache=${WATCHBELL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchbell}
+cache=${WATCHBELL_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchbell}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 say() { printf 'services: %s\n' "$*" >&2; }

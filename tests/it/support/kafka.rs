@@ -137,7 +137,7 @@ impl Reader {
 
     /// Reads what the partitions hold at this moment, up to their ends, and returns all records read so far. What must
     /// *not* be there is looked for here, after something that comes later is known to be there.
-    pub fn to_the_end(&mut self) -> &[Record] {
+    pub fn up_to_the_end(&mut self) -> &[Record] {
         let ends: Vec<(String, i32, i64)> = (self.consumer.assignment().unwrap().elements().iter())
             .map(|element| {
                 let (_, high) = self.consumer.fetch_watermarks(element.topic(), element.partition(), SOON).unwrap();

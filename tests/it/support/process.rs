@@ -140,8 +140,8 @@ fn read(path: &Path) -> String {
 impl Drop for Watchbell {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            self.child.kill().ok();
+            self.child.wait().ok();
         }
         if std::thread::panicking() {
             let log = self.log();

@@ -86,7 +86,7 @@ impl Server {
     fn start_again(&mut self) {
         assert!(self.child.is_none(), "{} is running already", self.script);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(self.script);
-        let _ = fs::remove_file(self.dir.path().join("log"));
+        fs::remove_file(self.dir.path().join("log")).ok();
         self.child = Some(Command::new(script).arg(self.dir.path()).args(&self.arguments).spawn().unwrap());
         eventually(&format!("{} to be ready", self.script), Duration::from_secs(60), || {
             let log = self.log();
@@ -117,7 +117,7 @@ impl Server {
         send_signal(signal, &[pid]);
         for child in children.split_whitespace() {
             // A child may have ended since it was listed.
-            let _ = Command::new("kill").args([&format!("-{signal}"), child]).stderr(Stdio::null()).status();
+            Command::new("kill").args([&format!("-{signal}"), child]).stderr(Stdio::null()).status().ok();
         }
     }
 }
