@@ -15,5 +15,6 @@ pub mod policy;
 pub mod provider;
 pub mod sandbox;
 pub mod seam;
+pub mod settings;
 pub mod store;
 pub mod telemetry;
