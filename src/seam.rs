@@ -255,6 +255,15 @@ pub enum Forward {
         /// The job, its reason in [`PushJob::last_reason`].
         job: Box<PushJob>,
     },
+    /// A job that a newer worker wrote: its bytes go to the 30s tier as they came, again and again until its deadline.
+    NewerJob {
+        /// The job's bytes, key and headers.
+        letter: Box<RawRecord>,
+        /// When the tier lets it go.
+        not_before: Timestamp,
+        /// Its deadline.
+        expires_at: Timestamp,
+    },
     /// A record's dead letter: its bytes as they came.
     DeadRecord {
         /// The record's position, bytes and headers.

@@ -4,6 +4,7 @@
 //! deliberately knows no provider, no topic name and no client library. It cannot fail.
 //!
 //! Invariant: does no I/O, reads no clock, throws no dice: the time and the dice come in as arguments.
+pub mod codec;
 mod job;
 mod outcome;
 pub mod retry;

@@ -185,12 +185,12 @@ fn check_occurred_at(
 ) -> Result<Timestamp, DecodeError> {
     let field = "occurred_at";
     let at = match given {
-        Some(at) => timestamp(at).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?,
+        Some(at) => to_timestamp(at).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?,
         None => {
             let text = headers.get_str("ce_time").ok_or(DecodeError::NoDate)?;
             let at: prost_types::Timestamp =
                 text.parse().map_err(|_| DecodeError::BadDate { field: "ce_time", why: "it is not RFC 3339" })?;
-            timestamp(at).ok_or(DecodeError::BadDate { field: "ce_time", why: "it is no valid timestamp" })?
+            to_timestamp(at).ok_or(DecodeError::BadDate { field: "ce_time", why: "it is no valid timestamp" })?
         }
     };
     if at > now.plus(FUTURE_MAX) {
@@ -209,7 +209,7 @@ fn check_expires_at(
 ) -> Result<Timestamp, DecodeError> {
     let field = "expires_at";
     let Some(given) = given else { return Ok(occurred_at.plus(lifetime)) };
-    let at = timestamp(given).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?;
+    let at = to_timestamp(given).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?;
     if at <= occurred_at {
         return Err(DecodeError::BadDate { field, why: "it is not after occurred_at" });
     }
@@ -220,7 +220,7 @@ fn check_expires_at(
 }
 
 /// A protobuf timestamp in milliseconds; `None` when it is outside protobuf's own range (years 1 to 9999).
-pub(crate) fn timestamp(at: prost_types::Timestamp) -> Option<Timestamp> {
+pub fn to_timestamp(at: prost_types::Timestamp) -> Option<Timestamp> {
     const YEAR_1: i64 = -62_135_596_800;
     const YEAR_9999_END: i64 = 253_402_300_799;
     let valid = (YEAR_1..=YEAR_9999_END).contains(&at.seconds) && (0..1_000_000_000).contains(&at.nanos);

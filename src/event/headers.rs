@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+/// The header of a dead letter that names the notification type of the topic it came from: a redrive is read by it, because the
+/// topic of redrives carries all types.
+pub const TYPE_HEADER: &str = "watchbell-type";
+
 /// The headers of one record. Most records of most upstreams have none, and an empty list allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Box<str>, Bytes)>);

@@ -1,0 +1,427 @@
+//! Our own records as bytes: jobs, outcomes, and the decisions that the worker reads. Pure.
+//!
+//! Wire types stay in here: protobuf is a promise to other versions of ourselves and to others, the domain's types are not.
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use super::{Ending, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
+use crate::event::{
+    Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, to_timestamp,
+    wire, wire_body,
+};
+
+/// The newest schema of a job that this code knows.
+pub const JOB_SCHEMA: u32 = 1;
+
+/// Why bytes are no job that this worker can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// It was written by a newer worker, in a way that must not be ignored.
+    #[error("the job has schema {schema}; this worker knows {JOB_SCHEMA}: it waits for a newer worker")]
+    Newer {
+        /// Its schema.
+        schema: u32,
+        /// Its deadline.
+        expires_at: Timestamp,
+    },
+    /// It is no job.
+    #[error("the value is no watchbell.v1.PushJob: {0}")]
+    Malformed(String),
+}
+
+/// A decision, as far as the worker cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The request's workspace.
+    pub workspace: WorkspaceId,
+    /// The request's type.
+    pub kind: NotificationType,
+    /// The request.
+    pub event: EventId,
+    /// The person who was asked.
+    pub user: UserId,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Whether the request is over.
+    pub finality: Finality,
+}
+
+/// Whether a decision ends its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// `asked` or `notice`.
+    Open,
+    /// `decided` or `closed`.
+    Final,
+}
+
+/// Why bytes are no decision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the value is no watchbell.v1.Decision: {0}")]
+pub struct DecisionError(String);
+
+const fn wire_type(kind: NotificationType) -> wire::NotificationType {
+    match kind {
+        NotificationType::IdentityVerification => wire::NotificationType::IdentityVerification,
+        NotificationType::TrustedDevice => wire::NotificationType::TrustedDevice,
+        NotificationType::AccountSharing => wire::NotificationType::AccountSharing,
+        NotificationType::OtpReceived => wire::NotificationType::OtpReceived,
+    }
+}
+
+const fn domain_type(kind: wire::NotificationType) -> Option<NotificationType> {
+    match kind {
+        wire::NotificationType::Unspecified => None,
+        wire::NotificationType::IdentityVerification => Some(NotificationType::IdentityVerification),
+        wire::NotificationType::TrustedDevice => Some(NotificationType::TrustedDevice),
+        wire::NotificationType::AccountSharing => Some(NotificationType::AccountSharing),
+        wire::NotificationType::OtpReceived => Some(NotificationType::OtpReceived),
+    }
+}
+
+const fn wire_time(at: Timestamp) -> prost_types::Timestamp {
+    let millis = at.as_millis();
+    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos: millis.rem_euclid(1000) as i32 * 1_000_000 }
+}
+
+/// Appends a job's bytes.
+pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
+    let (body, number_required) = match &job.subject {
+        Subject::Event(event) => (Some(job_body(&event.body)), event.number_required),
+        Subject::Withdrawal(_) => (None, false),
+    };
+    let kind = match job.kind {
+        PushKind::Show => wire::PushKind::Show,
+        PushKind::Withdraw => wire::PushKind::Withdraw,
+    };
+    let record = wire::PushJob {
+        schema: JOB_SCHEMA,
+        workspace_id: job.subject.workspace().as_str().to_owned(),
+        r#type: wire_type(job.subject.kind()).into(),
+        event_id: job.subject.event().as_str().to_owned(),
+        user_id: job.user.as_str().to_owned(),
+        device_id: job.device.as_str().to_owned(),
+        kind: kind.into(),
+        occurred_at: Some(wire_time(job.subject.occurred_at())),
+        expires_at: Some(wire_time(job.subject.expires_at())),
+        number_required,
+        attempts: job.attempts,
+        first_seen: Some(wire_time(job.first_seen)),
+        origin: Some(wire::Origin {
+            topic: job.origin.topic.to_string(),
+            partition: job.origin.partition,
+            offset: job.origin.offset,
+        }),
+        last_reason: job.last_reason.clone(),
+        body,
+    };
+    buffer.reserve(record.encoded_len());
+    record.encode_raw(buffer);
+}
+
+fn job_body(body: &Body) -> wire::push_job::Body {
+    use wire::push_job::Body as Job;
+    match body.clone() {
+        Body::IdentityVerification { application, device, new_location, new_device } => {
+            Job::IdentityVerificationRequested(wire::IdentityVerificationRequested {
+                application,
+                device,
+                new_location,
+                new_device,
+                ..Default::default()
+            })
+        }
+        Body::TrustedDevice { device_name, browser, operating_system, new_location } => {
+            Job::TrustedDeviceRequested(wire::TrustedDeviceRequested {
+                device_name,
+                browser,
+                operating_system,
+                new_location,
+                ..Default::default()
+            })
+        }
+        Body::AccountSharing { account, shared_by, access } => {
+            let access_level = match access {
+                Access::Unspecified => wire::AccessLevel::Unspecified,
+                Access::View => wire::AccessLevel::View,
+                Access::Use => wire::AccessLevel::Use,
+                Access::Edit => wire::AccessLevel::Edit,
+                Access::Manage => wire::AccessLevel::Manage,
+            };
+            Job::AccountShared(wire::AccountShared { account, shared_by, access_level: access_level.into() })
+        }
+        Body::OtpReceived { account, service } => Job::OtpReceived(wire::OtpReceived { account, service }),
+    }
+}
+
+fn event_body(body: wire::push_job::Body) -> wire::event::Body {
+    use wire::event::Body as Event;
+    use wire::push_job::Body as Job;
+    match body {
+        Job::IdentityVerificationRequested(asked) => Event::IdentityVerificationRequested(asked),
+        Job::TrustedDeviceRequested(asked) => Event::TrustedDeviceRequested(asked),
+        Job::AccountShared(shared) => Event::AccountShared(shared),
+        Job::OtpReceived(otp) => Event::OtpReceived(otp),
+    }
+}
+
+/// Reads a job.
+pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
+    let malformed = |what: &str| JobError::Malformed(what.to_owned());
+    let job = wire::PushJob::decode(bytes).map_err(|error| JobError::Malformed(error.to_string()))?;
+    let kind = domain_type(job.r#type()).ok_or_else(|| malformed("it has no type"))?;
+    let expires_at = job.expires_at.and_then(to_timestamp).ok_or_else(|| malformed("it has no deadline"))?;
+    if job.schema > JOB_SCHEMA {
+        return Err(JobError::Newer { schema: job.schema, expires_at });
+    }
+    let push = match job.kind() {
+        wire::PushKind::Unspecified => return Err(malformed("it has no kind")),
+        wire::PushKind::Show => PushKind::Show,
+        wire::PushKind::Withdraw => PushKind::Withdraw,
+    };
+    let bad_id = |error: crate::event::IdError| JobError::Malformed(format!("an id {error}"));
+    let workspace = WorkspaceId::new(job.workspace_id).map_err(bad_id)?;
+    let event = EventId::new(job.event_id).map_err(bad_id)?;
+    let user = UserId::new(job.user_id).map_err(bad_id)?;
+    let device = DeviceId::new(job.device_id).map_err(bad_id)?;
+    let occurred_at = job.occurred_at.and_then(to_timestamp).ok_or_else(|| malformed("it has no date"))?;
+    let first_seen = job.first_seen.and_then(to_timestamp).unwrap_or(occurred_at);
+    let origin = job.origin.unwrap_or_default();
+    let subject = match (push, job.body) {
+        (PushKind::Show, None) => return Err(malformed("it has no body")),
+        (PushKind::Show, Some(body)) => {
+            let body = match wire_body(event_body(body)) {
+                Ok(Checked::Body(body, _)) if body.kind() == kind => body,
+                Ok(_) => return Err(malformed("its body is of another type")),
+                Err(error) => return Err(JobError::Malformed(error.to_string())),
+            };
+            let (recipients, number_required) = (vec![user.clone()], job.number_required);
+            Subject::Event(Arc::new(Event {
+                id: event,
+                workspace,
+                recipients,
+                occurred_at,
+                expires_at,
+                number_required,
+                body,
+            }))
+        }
+        (PushKind::Withdraw, _) => {
+            Subject::Withdrawal(Arc::new(Withdrawal { workspace, kind, event, occurred_at, until: expires_at }))
+        }
+    };
+    let origin = Origin { topic: origin.topic.into(), partition: origin.partition, offset: origin.offset };
+    let (attempts, last_reason) = (job.attempts, job.last_reason);
+    Ok(PushJob { kind: push, subject, user, device, attempts, first_seen, origin, last_reason })
+}
+
+/// Appends an outcome's bytes. On the hot path: the fields are written in place, without a message of owned strings between.
+pub fn encode_outcome(outcome: &OutcomeRecord<'_>, buffer: &mut Vec<u8>) {
+    let ending = match outcome.ending {
+        Ending::Accepted => wire::Ending::Accepted,
+        Ending::Suppressed(_) => wire::Ending::Suppressed,
+        Ending::Expired(_) => wire::Ending::Expired,
+        Ending::TokenInvalid(_) => wire::Ending::TokenInvalid,
+        Ending::NoDevice => wire::Ending::NoDevice,
+        Ending::DeadLettered(_) => wire::Ending::DeadLettered,
+    };
+    let reason = outcome.ending.reason().map_or("", super::Reason::as_str);
+    bytes_field(1, outcome.job.as_bytes(), buffer);
+    bytes_field(2, outcome.workspace.as_bytes(), buffer);
+    varint_field(3, wire_type(outcome.kind) as u64, buffer);
+    bytes_field(4, outcome.event.as_bytes(), buffer);
+    bytes_field(5, outcome.user.as_bytes(), buffer);
+    bytes_field(6, outcome.device.as_bytes(), buffer);
+    varint_field(7, ending as u64, buffer);
+    bytes_field(8, reason.as_bytes(), buffer);
+    varint_field(9, u64::from(outcome.attempts), buffer);
+    varint_field(10, outcome.latency.as_micros() as u64, buffer);
+    prost::encoding::message::encode(11, &wire_time(outcome.ended_at), buffer);
+    varint_field(12, outcome.workspace_version, buffer);
+    varint_field(13, outcome.user_version, buffer);
+    varint_field(14, u64::from(outcome.withdrawal), buffer);
+}
+
+fn bytes_field(tag: u32, value: &[u8], buffer: &mut Vec<u8>) {
+    if !value.is_empty() {
+        prost::encoding::encode_key(tag, prost::encoding::WireType::LengthDelimited, buffer);
+        prost::encoding::encode_varint(value.len() as u64, buffer);
+        buffer.extend_from_slice(value);
+    }
+}
+
+fn varint_field(tag: u32, value: u64, buffer: &mut Vec<u8>) {
+    if value != 0 {
+        prost::encoding::encode_key(tag, prost::encoding::WireType::Varint, buffer);
+        prost::encoding::encode_varint(value, buffer);
+    }
+}
+
+/// Reads a decision.
+pub fn decode_decision(bytes: &[u8]) -> Result<Decision, DecisionError> {
+    use wire::decision::Body;
+    let missing = |what: &str| DecisionError(format!("it has no {what}"));
+    let bad_id = |error: crate::event::IdError| DecisionError(format!("an id {error}"));
+    let decision = wire::Decision::decode(bytes).map_err(|error| DecisionError(error.to_string()))?;
+    let kind = domain_type(decision.r#type()).ok_or_else(|| missing("type"))?;
+    let finality = match &decision.body {
+        // A body that a newer writer added is not final for us: the request's own deadline still ends it.
+        None | Some(Body::Asked(_) | Body::Notice(_)) => Finality::Open,
+        Some(Body::Decided(_) | Body::Closed(_)) => Finality::Final,
+    };
+    Ok(Decision {
+        workspace: WorkspaceId::new(decision.workspace_id).map_err(bad_id)?,
+        kind,
+        event: EventId::new(decision.event_id).map_err(bad_id)?,
+        user: UserId::new(decision.user_id).map_err(bad_id)?,
+        at: decision.at.and_then(to_timestamp).ok_or_else(|| missing("date"))?,
+        finality,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::delivery::{JobId, Reason};
+
+    fn job(kind: PushKind) -> PushJob {
+        let at = Timestamp(1_800_000_000_123);
+        let (workspace, event) = (WorkspaceId::new("w").unwrap(), EventId::new("e").unwrap());
+        let user = UserId::new("u").unwrap();
+        let subject = match kind {
+            PushKind::Show => Subject::Event(Arc::new(Event {
+                id: event,
+                workspace,
+                recipients: vec![user.clone()],
+                occurred_at: at,
+                expires_at: at.plus(Duration::from_secs(60)),
+                number_required: true,
+                body: Body::TrustedDevice {
+                    device_name: "Pixel 8".into(),
+                    browser: "Firefox".into(),
+                    operating_system: "Linux".into(),
+                    new_location: true,
+                },
+            })),
+            PushKind::Withdraw => Subject::Withdrawal(Arc::new(Withdrawal {
+                workspace,
+                kind: NotificationType::TrustedDevice,
+                event,
+                occurred_at: at,
+                until: at.plus(Duration::from_secs(60)),
+            })),
+        };
+        PushJob {
+            kind,
+            subject,
+            user,
+            device: DeviceId::new("d").unwrap(),
+            attempts: 3,
+            first_seen: at,
+            origin: Origin { topic: "trusted-device".into(), partition: 4, offset: 5 },
+            last_reason: "ServiceUnavailable".into(),
+        }
+    }
+
+    /// A job that was written is read back as it was, milliseconds included.
+    #[test]
+    fn job_round_trip() {
+        for kind in [PushKind::Show, PushKind::Withdraw] {
+            let mut bytes = Vec::new();
+            encode_job(&job(kind), &mut bytes);
+            assert_eq!(decode_job(&bytes), Ok(job(kind)));
+        }
+    }
+
+    /// A job of a newer schema is told apart from bytes that are no job.
+    #[test]
+    fn newer_schema() {
+        let mut bytes = Vec::new();
+        encode_job(&job(PushKind::Show), &mut bytes);
+        let mut newer = wire::PushJob::decode(&*bytes).unwrap();
+        newer.schema = 2;
+        let expires_at = Timestamp(1_800_000_060_123);
+        assert_eq!(decode_job(&newer.encode_to_vec()), Err(JobError::Newer { schema: 2, expires_at }));
+        assert!(matches!(decode_job(b""), Err(JobError::Malformed(_))));
+        assert!(matches!(decode_job(b"\xff"), Err(JobError::Malformed(_))));
+    }
+
+    /// Outcomes are written by hand for speed; the generated code reads every field of them.
+    #[test]
+    fn outcome_matches_the_generated_code() {
+        let ending = Ending::Expired(Reason::known("deadline"));
+        let outcome = OutcomeRecord {
+            job: JobId::from_bytes([7; 16]),
+            workspace: "w",
+            kind: NotificationType::OtpReceived,
+            event: "e",
+            user: "u",
+            device: "d",
+            ending: &ending,
+            attempts: 2,
+            latency: Duration::from_micros(1_234_567),
+            ended_at: Timestamp(1_800_000_000_123),
+            workspace_version: 8,
+            user_version: 9,
+            withdrawal: true,
+        };
+        let mut bytes = Vec::new();
+        encode_outcome(&outcome, &mut bytes);
+        let read = wire::Outcome::decode(&*bytes).unwrap();
+        let expected = wire::Outcome {
+            job_id: vec![7; 16],
+            workspace_id: "w".into(),
+            r#type: wire::NotificationType::OtpReceived.into(),
+            event_id: "e".into(),
+            user_id: "u".into(),
+            device_id: "d".into(),
+            ending: wire::Ending::Expired.into(),
+            reason: "deadline".into(),
+            attempts: 2,
+            latency_us: 1_234_567,
+            ended_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_000_000 }),
+            workspace_version: 8,
+            user_version: 9,
+            withdrawal: true,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(bytes, expected.encode_to_vec());
+    }
+
+    /// Only decided and closed are final.
+    #[test]
+    fn finality() {
+        use wire::decision::Body;
+        let read = |body| {
+            let decision = wire::Decision {
+                workspace_id: "w".into(),
+                r#type: wire::NotificationType::IdentityVerification.into(),
+                event_id: "e".into(),
+                user_id: "u".into(),
+                decision_id: "x".into(),
+                at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+                body,
+            };
+            decode_decision(&decision.encode_to_vec()).unwrap().finality
+        };
+        assert_eq!(read(Some(Body::Decided(wire::Decided::default()))), Finality::Final);
+        assert_eq!(read(Some(Body::Closed(wire::Closed::default()))), Finality::Final);
+        assert_eq!(read(Some(Body::Asked(wire::Asked::default()))), Finality::Open);
+        assert_eq!(read(Some(Body::Notice(wire::Notice::default()))), Finality::Open);
+        assert_eq!(read(None), Finality::Open);
+    }
+
+    proptest! {
+        /// Whatever the bytes are, reading answers and never panics.
+        #[test]
+        fn never_panics(bytes: Vec<u8>) {
+            let _ = decode_job(&bytes);
+            let _ = decode_decision(&bytes);
+        }
+    }
+}
