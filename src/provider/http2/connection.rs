@@ -1,0 +1,309 @@
+//! One HTTP/2 connection: opening streams on it, and the task that drives it until it ends.
+//!
+//! **Point:** the peer's stream limit, its GOAWAY and its silence reach the books as soon as they are read.
+//! **Does not:** decide who may send (`state`) or when to connect (`keeper`).
+//! **Fails** by ending: streams still open then have an unknown fate, and a stream that could not be opened was not processed.
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{
+    Method, Uri, Version,
+    uri::{Authority, Parts, Scheme},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::{ConnectionId, PoolConfig, Request, error::text, pool::Shared};
+
+/// Streams that we reset (a timeout) are remembered so that a late answer is ignored; forgotten, each would count as a fault
+/// of the connection.
+const REMEMBERED_RESETS: usize = 10_000;
+const REMEMBER_RESETS: std::time::Duration = std::time::Duration::from_secs(10);
+/// Bytes of answers under way on one connection before it holds its breath.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of answer headers that we accept; APNs itself announces 8,000 for requests.
+const HEADER_LIST_MAX: u32 = 16 << 10;
+
+/// Bytes to and from a peer.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+pub(super) type Driver = h2::client::Connection<Line, Bytes>;
+
+/// One connection, as far as those who send on it need it.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    authority: Authority,
+    /// None once no new stream may be opened.
+    sender: Mutex<Option<SendRequest<Bytes>>>,
+    waker: AtomicWaker,
+    ping_now: AtomicBool,
+    heard: Arc<AtomicBool>,
+}
+
+/// Why a stream could not be opened; in both cases nothing was sent.
+pub(super) enum NotOpened {
+    /// The connection takes no new streams.
+    Leaving(Arc<str>),
+    /// The request itself cannot be sent.
+    Malformed(Arc<str>),
+}
+
+/// What the connection says about itself after it was driven.
+enum Standing {
+    Usable { limit: u32 },
+    Leaving(Arc<str>),
+}
+
+/// Starts HTTP/2 on an established line.
+pub(super) async fn handshake(
+    io: Box<dyn Io>,
+    id: ConnectionId,
+    authority: Authority,
+    config: &PoolConfig,
+) -> Result<(Arc<Connection>, Driver), h2::Error> {
+    let heard = Arc::new(AtomicBool::new(true));
+    let window = u32::try_from(config.response_body_max).unwrap_or(u32::MAX >> 1) + 1;
+    let (sender, driver) = h2::client::Builder::new()
+        .enable_push(false)
+        .initial_max_send_streams(1)
+        .initial_window_size(window)
+        .initial_connection_window_size(CONNECTION_WINDOW.max(window))
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(REMEMBER_RESETS)
+        .max_local_error_reset_streams(None)
+        .handshake(Line { io, heard: heard.clone() })
+        .await?;
+    let connection = Connection {
+        id,
+        authority,
+        sender: Mutex::new(Some(sender)),
+        waker: AtomicWaker::new(),
+        ping_now: AtomicBool::new(false),
+        heard,
+    };
+    Ok((Arc::new(connection), driver))
+}
+
+impl Connection {
+    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<Bytes>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream and hands the request over.
+    pub(super) fn start(&self, request: Request) -> Result<ResponseFuture, NotOpened> {
+        let Request { path, headers, body } = request;
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        let mut head = http::Request::new(());
+        *head.method_mut() = Method::POST;
+        *head.version_mut() = Version::HTTP_2;
+        *head.uri_mut() = Uri::from_parts(parts).map_err(|error| NotOpened::Malformed(text(&error)))?;
+        *head.headers_mut() = headers;
+        let opened = match self.sender().as_mut() {
+            None => return Err(NotOpened::Leaving("the connection takes no new requests".into())),
+            Some(sender) => sender.send_request(head, body.is_empty()),
+        };
+        let (response, mut stream) = opened.map_err(|error| self.not_opened(&error))?;
+        if !body.is_empty()
+            && let Err(error) = stream.send_data(body, true)
+        {
+            // The stream was closed between the two calls; its answer says why.
+            tracing::debug!(connection = %self.id, %error, "the request's body was not taken");
+        }
+        Ok(response)
+    }
+
+    /// Tells a connection that is leaving from a request that cannot be sent.
+    fn not_opened(&self, error: &h2::Error) -> NotOpened {
+        let mut sender = self.sender();
+        let ready = sender.as_mut().map(|sender| sender.poll_ready(&mut Context::from_waker(Waker::noop())));
+        match ready {
+            None => NotOpened::Leaving(text(error)),
+            Some(Poll::Ready(Err(leaving))) => NotOpened::Leaving(text(&leaving)),
+            Some(Poll::Ready(Ok(()))) => NotOpened::Malformed(text(error)),
+            Some(Poll::Pending) => NotOpened::Leaving("the connection holds one request back".into()),
+        }
+    }
+
+    /// Opens no new stream; the connection ends by itself when its last one has.
+    pub(super) fn let_go(&self) {
+        let sender = self.sender().take();
+        drop(sender);
+        self.waker.wake();
+    }
+
+    /// Asks the peer for a sign of life now.
+    pub(super) fn suspect(&self) {
+        self.ping_now.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    fn standing(&self) -> Standing {
+        let mut guard = self.sender();
+        let Some(sender) = guard.as_mut() else { return Standing::Leaving("retired".into()) };
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => Standing::Leaving(text(&error)),
+            Poll::Ready(Ok(())) | Poll::Pending => {
+                Standing::Usable { limit: u32::try_from(sender.current_max_send_streams()).unwrap_or(u32::MAX) }
+            }
+        }
+    }
+}
+
+/// Drives a connection until it ends, and keeps the books informed. Returns why it ended.
+pub(super) struct Drive {
+    connection: Arc<Connection>,
+    driver: Driver,
+    shared: Weak<Shared>,
+    limit: u32,
+    leaving: bool,
+    pulse: Pulse,
+}
+
+impl Drive {
+    pub(super) fn new(connection: Arc<Connection>, mut driver: Driver, shared: &Arc<Shared>) -> Self {
+        let pulse = Pulse {
+            pings: driver.ping_pong(),
+            interval: shared.config.ping_interval(),
+            timeout: shared.config.ping_timeout(),
+            timer: Box::pin(tokio::time::sleep(shared.config.ping_interval())),
+            asked: false,
+        };
+        Self { connection, driver, shared: Arc::downgrade(shared), limit: 0, leaving: false, pulse }
+    }
+
+    fn report(&mut self) {
+        if self.leaving {
+            return;
+        }
+        match self.connection.standing() {
+            Standing::Usable { limit } if limit == self.limit => {}
+            Standing::Usable { limit } => {
+                self.limit = limit;
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.limit_changed(self.connection.id, limit);
+                }
+            }
+            Standing::Leaving(why) => {
+                self.leaving = true;
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.retire(self.connection.id, &why);
+                }
+                self.connection.let_go();
+            }
+        }
+    }
+}
+
+impl Future for Drive {
+    type Output = Arc<str>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        let this = &mut *self;
+        this.connection.waker.register(cx.waker());
+        if let Poll::Ready(result) = Pin::new(&mut this.driver).poll(cx) {
+            return Poll::Ready(match result {
+                Ok(()) => "closed".into(),
+                Err(error) => text(&error),
+            });
+        }
+        this.report();
+        this.pulse.poll(&this.connection, cx)
+    }
+}
+
+/// Asks for a sign of life after a silence, and calls a silent peer dead.
+struct Pulse {
+    pings: Option<h2::PingPong>,
+    interval: std::time::Duration,
+    timeout: std::time::Duration,
+    timer: Pin<Box<Sleep>>,
+    asked: bool,
+}
+
+impl Pulse {
+    fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        let Some(pings) = self.pings.as_mut() else { return Poll::Pending };
+        if self.asked
+            && let Poll::Ready(answer) = pings.poll_pong(cx)
+        {
+            self.asked = false;
+            if let Err(error) = answer {
+                return Poll::Ready(text(&error));
+            }
+            self.timer.as_mut().reset(Instant::now() + self.interval);
+        }
+        if !self.asked && connection.ping_now.swap(false, Ordering::Relaxed) {
+            connection.heard.store(false, Ordering::Relaxed);
+            self.timer.as_mut().reset(Instant::now());
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.asked {
+                return Poll::Ready("no answer to a PING".into());
+            }
+            let heard = connection.heard.swap(false, Ordering::Relaxed);
+            let wait = if heard { self.interval } else { self.timeout };
+            if !heard {
+                if let Err(error) = pings.send_ping(h2::Ping::opaque()) {
+                    return Poll::Ready(text(&error));
+                }
+                self.asked = true;
+                // Registers for the answer; it cannot be there yet.
+                if pings.poll_pong(cx).is_ready() {
+                    self.asked = false;
+                }
+            }
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+        Poll::Pending
+    }
+}
+
+/// The line under a connection: notes that the peer was heard, and takes writes in one piece.
+///
+/// A line that offers scattered writes makes the framing send each body over 256 bytes in a TLS record of its own; without
+/// them bodies up to 1 KiB are gathered and a burst of pushes leaves in one record.
+pub(super) struct Line {
+    io: Box<dyn Io>,
+    heard: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Line {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
+        if result.is_ready() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
