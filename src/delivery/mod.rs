@@ -41,8 +41,8 @@ pub struct Push<'a> {
 pub enum Content<'a> {
     /// Shows a notification.
     Show(&'a Notification),
-    /// Takes it back, silently.
-    Withdraw,
+    /// Takes it back: removed where the platform can, silently replaced by this where it cannot.
+    Withdraw(&'a Notification),
 }
 
 /// The ids that every push carries so that the app can ask for more.
