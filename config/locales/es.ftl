@@ -1,0 +1,36 @@
+# Español neutro, de tú. Los nombres van entre comillas angulares porque los escriben desconocidos.
+
+unnamed = sin nombre
+unknown-device = un dispositivo desconocido
+
+identity-verification-title = ¿Estás iniciando sesión?
+identity-verification-minimal = Un inicio de sesión en «{ $application }» espera tu respuesta.
+identity-verification-full = Inicio de sesión en «{ $application }» desde { $device }. Apruébalo solo si eres tú.
+identity-verification-full-new-device = Inicio de sesión en «{ $application }» desde { $device }, que no habías usado antes. Apruébalo solo si eres tú.
+identity-verification-full-new-location = Inicio de sesión en «{ $application }» desde { $device }, en un lugar nuevo. Apruébalo solo si eres tú.
+identity-verification-full-new-device-and-location = Inicio de sesión en «{ $application }» desde { $device }, que no habías usado antes, en un lugar nuevo. Apruébalo solo si eres tú.
+identity-verification-withdrawn = Este inicio de sesión ya no necesita tu respuesta.
+
+trusted-device-title = ¿Confiar en un dispositivo nuevo?
+trusted-device-minimal = Un dispositivo pide ser de confianza para tu cuenta. Apruébalo solo si es tuyo.
+trusted-device-full = «{ $device }» pide ser un dispositivo de confianza. Apruébalo solo si es tuyo.
+trusted-device-full-platform = «{ $device }» ({ $platform }) pide ser un dispositivo de confianza. Apruébalo solo si es tuyo.
+trusted-device-full-new-location = «{ $device }» pide ser un dispositivo de confianza desde un lugar nuevo. Apruébalo solo si es tuyo.
+trusted-device-full-platform-new-location = «{ $device }» ({ $platform }) pide ser un dispositivo de confianza desde un lugar nuevo. Apruébalo solo si es tuyo.
+trusted-device-withdrawn = Este dispositivo ya no necesita tu respuesta.
+
+account-sharing-title = Se compartió una cuenta contigo
+account-sharing-minimal = Ahora tienes acceso a «{ $account }».
+account-sharing-full = { $access ->
+    [view] «{ $shared_by }» compartió «{ $account }» contigo. Puedes verla.
+    [use] «{ $shared_by }» compartió «{ $account }» contigo. Puedes iniciar sesión con ella.
+    [edit] «{ $shared_by }» compartió «{ $account }» contigo. Puedes editarla.
+    [manage] «{ $shared_by }» compartió «{ $account }» contigo. Puedes administrarla y compartirla con otras personas.
+   *[unspecified] «{ $shared_by }» compartió «{ $account }» contigo.
+}
+account-sharing-withdrawn = Esta cuenta ya no se comparte contigo.
+
+otp-received-title = Código de un solo uso recibido
+otp-received-minimal = Ha llegado un código para «{ $account }». Abre la aplicación para verlo.
+otp-received-full = Ha llegado un código de «{ $service }» para «{ $account }». Abre la aplicación para verlo.
+otp-received-withdrawn = Este código ya no hace falta.

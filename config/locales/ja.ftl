@@ -1,0 +1,36 @@
+# 日本語（です・ます調）。名前は外部の人が付けたものなので、かぎ括弧で囲む。
+
+unnamed = 名称なし
+unknown-device = 不明なデバイス
+
+identity-verification-title = サインインの確認
+identity-verification-minimal = 「{ $application }」へのサインインが、あなたの確認を待っています。
+identity-verification-full = { $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
+identity-verification-full-new-device = これまで使われていない{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
+identity-verification-full-new-location = 新しい場所で、{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
+identity-verification-full-new-device-and-location = 新しい場所で、これまで使われていない{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
+identity-verification-withdrawn = このサインインの確認は不要になりました。
+
+trusted-device-title = 新しいデバイスの確認
+trusted-device-minimal = あなたのアカウントの信頼できるデバイスへの追加が求められています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-full = 「{ $device }」が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-full-platform = 「{ $device }」（{ $platform }）が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-full-new-location = 新しい場所から「{ $device }」が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-full-platform-new-location = 新しい場所から「{ $device }」（{ $platform }）が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-withdrawn = このデバイスの確認は不要になりました。
+
+account-sharing-title = アカウントが共有されました
+account-sharing-minimal = 「{ $account }」を利用できるようになりました。
+account-sharing-full = { $access ->
+    [view] 「{ $shared_by }」さんが「{ $account }」を共有しました。閲覧できます。
+    [use] 「{ $shared_by }」さんが「{ $account }」を共有しました。サインインに使用できます。
+    [edit] 「{ $shared_by }」さんが「{ $account }」を共有しました。編集できます。
+    [manage] 「{ $shared_by }」さんが「{ $account }」を共有しました。管理と、ほかの人との共有ができます。
+   *[unspecified] 「{ $shared_by }」さんが「{ $account }」を共有しました。
+}
+account-sharing-withdrawn = このアカウントの共有は終了しました。
+
+otp-received-title = ワンタイムパスワードの受信
+otp-received-minimal = 「{ $account }」のコードが届きました。アプリを開いて確認してください。
+otp-received-full = 「{ $service }」から「{ $account }」のコードが届きました。アプリを開いて確認してください。
+otp-received-withdrawn = このコードは不要になりました。
