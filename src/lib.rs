@@ -7,6 +7,7 @@
 //! - flow, which knows traits only: `pipeline`, `worker`
 //! - edge: [`sandbox`], [`command`], `config`, `app`
 pub mod command;
+pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod kafka;

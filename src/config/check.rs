@@ -1,0 +1,87 @@
+//! What must hold within each section, and between them.
+use std::collections::BTreeMap;
+
+use super::Config;
+use crate::settings::Problems;
+
+impl Config {
+    /// Everything that contradicts itself or cannot work, each sentence beginning with the full key.
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.nest("kafka", self.kafka.problems());
+        problems.nest("topics", self.topics.problems());
+        problems.nest("in_flight", self.in_flight.problems(self.apns.len() + self.fcm.len()));
+        problems.nest("fanout", self.fanout.problems());
+        problems.nest("policy", self.policy.problems());
+        problems.nest("provider", self.provider.problems());
+        problems.nest("hold", self.hold.problems());
+        problems.nest("dead_tokens", self.dead_tokens.problems());
+        problems.nest("worker", self.worker.problems());
+        problems.nest("telemetry", self.telemetry.problems());
+        problems.require((1..=100).contains(&self.retry.attempts_max), "retry.attempts_max must be between 1 and 100");
+        for (name, apns) in &self.apns {
+            problems.nest(&format!("apns.{name}"), apns.problems());
+        }
+        for (name, fcm) in &self.fcm {
+            problems.nest(&format!("fcm.{name}"), fcm.problems());
+        }
+        self.check_credentials(&mut problems);
+        self.check_times(&mut problems);
+        problems
+    }
+
+    /// What a worker needs beyond what every command needs.
+    pub(super) fn worker_problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.require(
+            !(self.apns.is_empty() && self.fcm.is_empty()),
+            "apns and fcm are both without a credential, so nothing could be sent; add [apns.<name>] or [fcm.<name>]",
+        );
+        problems
+    }
+
+    /// A device must lead to one credential, and its name must fit into a topic's.
+    fn check_credentials(&self, problems: &mut Problems) {
+        for credential in self.credentials() {
+            let (_, name) = credential.split_once('.').unwrap_or_default();
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if !(1..=32).contains(&name.len()) || !name.bytes().all(allowed) {
+                problems.add(format!(
+                    "{credential} has a name that does not fit into a topic's; use 1 to 32 lower-case letters, digits or '-'"
+                ));
+            }
+        }
+        let mut served = BTreeMap::new();
+        let apns = self.apns.iter().flat_map(|(name, apns)| {
+            apns.apps.iter().map(move |app| (format!("apns.{name}"), ("apns", apns.environment.name(), app)))
+        });
+        let fcm = self.fcm.iter().flat_map(|(name, fcm)| {
+            fcm.apps.iter().map(move |app| (format!("fcm.{name}"), ("fcm", "production", app)))
+        });
+        for (credential, app) in apns.chain(fcm) {
+            if let Some(other) = served.insert(app, credential.clone()) {
+                let (_, environment, app) = app;
+                problems
+                    .add(format!("{credential}.apps has {app} ({environment}), which {other} serves too; remove one"));
+            }
+        }
+    }
+
+    /// What is begun must be able to end before the next larger thing gives up.
+    fn check_times(&self, problems: &mut Problems) {
+        let (push, drain) = (self.provider.push_timeout_ms, self.worker.drain_deadline_ms);
+        let poll = self.kafka.max_poll_interval_ms;
+        if push >= drain {
+            problems.add(format!(
+                "worker.drain_deadline_ms ({drain}) must be above provider.push_timeout_ms ({push}): a push begun just before \
+                 the shutdown has to end"
+            ));
+        }
+        if drain >= poll {
+            problems.add(format!(
+                "kafka.max_poll_interval_ms ({poll}) must be above worker.drain_deadline_ms ({drain}): the partitions are ours \
+                 while they drain"
+            ));
+        }
+    }
+}

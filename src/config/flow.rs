@@ -1,0 +1,122 @@
+//! Sections whose numbers go to modules that know no configuration: the flow and the process around it.
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Problems;
+
+/// Section `[fanout]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FanoutConfig {
+    /// Most recipients of one event; one with more is dead-lettered. 1 to 500.
+    pub recipients_max: usize,
+    /// A record with more jobs than this is exploded into jobs before anything is sent.
+    pub inline_max: usize,
+    /// Most jobs of an exploded record between two acknowledgements: what a kill may repeat. 1 to 64.
+    pub chunk_max: usize,
+}
+
+/// Section `[provider]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Milliseconds that one push may take, waiting for a connection and one resend included.
+    pub push_timeout_ms: u32,
+}
+
+/// Section `[hold]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldConfig {
+    /// Milliseconds between two tries of a broken credential, each with one waiting job.
+    pub probe_interval_ms: u32,
+}
+
+/// Section `[dead_tokens]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadTokensConfig {
+    /// Seconds over which an app's dead tokens are counted.
+    pub wave_window_s: u32,
+    /// Fewer dead tokens than this in a window are always believed.
+    pub wave_dead_min: u32,
+    /// More than this share of a window's answers, in percent, is not believed: nothing is removed, somebody is alerted.
+    pub wave_dead_percent: u32,
+    /// Milliseconds by which our clock and a provider's may differ.
+    pub clock_skew_ms: u32,
+}
+
+/// Section `[worker]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` are served: `address:port`.
+    pub http_listen: String,
+    /// Milliseconds that records in flight may take to end after SIGTERM.
+    pub drain_deadline_ms: u32,
+}
+
+impl FanoutConfig {
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        // The contract with upstream (proto/watchbell/v1/event.proto) promises no more.
+        problems.require((1..=500).contains(&self.recipients_max), "recipients_max must be between 1 and 500");
+        problems.require((1..=1_000).contains(&self.inline_max), "inline_max must be between 1 and 1000");
+        problems.require((1..=64).contains(&self.chunk_max), "chunk_max must be between 1 and 64");
+        problems
+    }
+}
+
+impl ProviderConfig {
+    /// How long one push may take.
+    pub fn push_timeout(&self) -> Duration {
+        Duration::from_millis(self.push_timeout_ms.into())
+    }
+
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.require(self.push_timeout_ms >= 100, "push_timeout_ms must be at least 100");
+        problems
+    }
+}
+
+impl HoldConfig {
+    /// The pause between two tries.
+    pub fn probe_interval(&self) -> Duration {
+        Duration::from_millis(self.probe_interval_ms.into())
+    }
+
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.require(self.probe_interval_ms >= 100, "probe_interval_ms must be at least 100");
+        problems
+    }
+}
+
+impl DeadTokensConfig {
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.require(self.wave_window_s >= 1, "wave_window_s must be at least 1");
+        problems.require((1..=100).contains(&self.wave_dead_percent), "wave_dead_percent must be between 1 and 100");
+        problems.require(self.clock_skew_ms <= 300_000, "clock_skew_ms must be at most 300000");
+        problems
+    }
+}
+
+impl WorkerConfig {
+    /// How long records in flight may take to end after SIGTERM.
+    pub fn drain_deadline(&self) -> Duration {
+        Duration::from_millis(self.drain_deadline_ms.into())
+    }
+
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.require(
+            self.http_listen.parse::<SocketAddr>().is_ok(),
+            "http_listen must be address:port, for example 0.0.0.0:8080 or [::]:8080",
+        );
+        problems
+    }
+}

@@ -1,0 +1,235 @@
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(file(text).path()), environment)
+}
+
+/// What is said about a configuration, without the names of files.
+fn sentences(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    load(text, environment).unwrap_err().0.into_iter().map(|problem| problem.sentence).collect()
+}
+
+#[test]
+fn the_defaults_are_a_whole_configuration() {
+    // A process with no file and no variable starts from the compiled-in defaults, which contradict nothing.
+    let config = Config::load(None, []).unwrap();
+    assert_eq!(config.kafka.session_timeout_ms, 6_000);
+    assert_eq!(config.retry, RetryPolicy::default());
+}
+
+#[test]
+fn a_file_outweighs_the_defaults_and_a_variable_outweighs_the_file() {
+    // The layers, lowest first: defaults, file, environment.
+    let text = "[kafka]\ngroup = \"of-the-file\"\ncommit_interval_ms = 100\n";
+    let config = load(text, &[("WATCHBELL_KAFKA__GROUP", "of-the-environment"), ("PATH", "/bin")]).unwrap();
+    assert_eq!(config.kafka.group, "of-the-environment");
+    assert_eq!(config.kafka.commit_interval_ms, 100);
+    assert_eq!(config.kafka.heartbeat_interval_ms, 500);
+}
+
+#[test]
+fn a_variable_becomes_what_its_key_is() {
+    // Numbers, text that looks like a number, lists and names of credentials can all be set by the environment.
+    let key = file("key\n");
+    let config = load(
+        "",
+        &[
+            ("WATCHBELL_KAFKA__COMMIT_INTERVAL_MS", "250"),
+            ("WATCHBELL_KAFKA__PROPERTIES__DEBUG", "cgrp"),
+            ("WATCHBELL_APNS__MAIN__TEAM_ID", "1234567890"),
+            ("WATCHBELL_APNS__MAIN__KEY_ID", "0123456789"),
+            ("WATCHBELL_APNS__MAIN__KEY_FILE", key.path().to_str().unwrap()),
+            ("WATCHBELL_APNS__MAIN__APPS", "[\"com.example.one\", \"com.example.two\"]"),
+            ("WATCHBELL_APNS__MAIN__ENVIRONMENT", "sandbox"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.kafka.commit_interval_ms, 250);
+    assert_eq!(config.kafka.properties["debug"], "cgrp");
+    let apns = &config.apns["main"];
+    assert_eq!((apns.team_id.as_str(), apns.apps.len()), ("1234567890", 2));
+    assert_eq!(config.credentials(), ["apns.main"]);
+}
+
+#[test]
+fn all_problems_are_told_at_once_each_with_its_key() {
+    // Unknown keys, wrong types, unknown words, missing keys, contradictions: one run tells them all.
+    let text = r#"
+        typo = 1
+        [kafka]
+        bootstrap_server = "localhost:9092"
+        session_timeout_ms = "soon"
+        heartbeat_interval_ms = 5000
+        group_protocol = "modern"
+        [kafka.properties]
+        "group.id" = "mine"
+        "no.such.property" = 1
+        [worker]
+        drain_deadline_ms = 5000
+        [topics]
+        dlq = "watchbell.outcomes"
+        [apns.main]
+        team_id = "short"
+        [fcm.Main]
+        service_account = "{}"
+        apps = []
+    "#;
+    let told = sentences(text, &[("WATCHBELL_KAFKA_GROUP", "x"), ("WATCHBELL_PORT", "tcp://10.0.0.1:80")]);
+    let expected = [
+        "WATCHBELL_KAFKA_GROUP would be a key without a section",
+        "typo is not a key",
+        "kafka.bootstrap_server is not a key",
+        "kafka.session_timeout_ms must be",
+        "kafka.group_protocol must be one of classic, consumer; it is \"modern\"",
+        "apns.main.key_id is missing",
+        "kafka.heartbeat_interval_ms must be",
+        "kafka.properties.group.id is set by Watchbell itself; use kafka.group",
+        "kafka.properties.no.such.property is refused by librdkafka",
+        "topics.outcomes has the same name as dlq",
+        "worker.drain_deadline_ms (5000) must be above provider.push_timeout_ms (10000)",
+        "fcm.Main.apps is empty",
+        "fcm.Main has a name that does not fit",
+    ];
+    for beginning in expected {
+        assert!(told.iter().any(|sentence| sentence.starts_with(beginning)), "{beginning} is missing in {told:#?}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn a_problem_names_where_its_value_came_from() {
+    // An operator with a file and twenty variables must not have to search.
+    let file = file("[kafka]\ncommit_interval_ms = 0\n");
+    let environment = [("WATCHBELL_WORKER__HTTP_LISTEN".to_owned(), "everywhere".to_owned())];
+    let problems = Config::load(Some(file.path()), environment).unwrap_err();
+    let sources: BTreeSet<_> = problems.0.iter().map(|problem| problem.source.clone().unwrap()).collect();
+    let expected = [file.path().display().to_string(), "WATCHBELL_WORKER__HTTP_LISTEN".to_owned()];
+    assert_eq!(sources, expected.into());
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_its_place() {
+    // A syntax error names the file and the line.
+    let told = sentences("[kafka\n", &[]);
+    assert!(told.len() == 1 && told[0].contains("line 1"), "{told:?}");
+}
+
+#[test]
+fn a_secret_comes_from_a_value_or_a_file_but_not_from_both() {
+    // Two sources of one secret would leave open which one is used.
+    use secrecy::ExposeSecret;
+    let secret = file("postgres://db/watchbell\n");
+    let path = secret.path().display();
+    let config = load(&format!("[policy]\nstore_url_file = \"{path}\""), &[]).unwrap();
+    assert_eq!(config.policy.store_url.unwrap().expose_secret(), "postgres://db/watchbell");
+
+    let both = format!("[policy]\nstore_url = \"sqlite:x\"\nstore_url_file = \"{path}\"");
+    assert_eq!(sentences(&both, &[]), ["policy.store_url and policy.store_url_file are both set; remove one"]);
+    let gone = sentences("[policy]\nstore_url_file = \"/no/such/file\"", &[]);
+    assert!(gone[0].starts_with("policy.store_url_file: cannot read /no/such/file"), "{gone:?}");
+}
+
+#[test]
+fn secrets_print_nowhere() {
+    // Neither Debug nor serialisation of a configuration shows a secret.
+    let text = r#"
+        [kafka.security]
+        protocol = "sasl_ssl"
+        sasl_mechanism = "plain"
+        username = "u"
+        password = "hush-kafka"
+        [policy]
+        store_url = "postgres://u:hush-store@db/w"
+        redis_url = "redis://:hush-redis@cache"
+        [apns.main]
+        team_id = "A1B2C3D4E5"
+        key_id = "A1B2C3D4E5"
+        key = "hush-apns"
+        apps = ["a"]
+        environment = "production"
+        [fcm.main]
+        service_account = "hush-fcm"
+        apps = ["a"]
+    "#;
+    let config = load(text, &[]).unwrap();
+    let printed = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
+    assert!(!printed.contains("hush"), "{printed}");
+}
+
+#[test]
+fn one_app_has_one_credential() {
+    // Two credentials for the same app and environment would leave open which one sends.
+    let apns = |name: &str, environment: &str| {
+        format!(
+            "[apns.{name}]\nteam_id = \"A1B2C3D4E5\"\nkey_id = \"A1B2C3D4E5\"\nkey = \"k\"\napps = [\"com.example\"]\n\
+             environment = \"{environment}\"\n"
+        )
+    };
+    assert!(load(&(apns("one", "production") + &apns("two", "sandbox")), &[]).is_ok());
+    let told = sentences(&(apns("one", "production") + &apns("two", "production")), &[]);
+    assert_eq!(told, ["apns.two.apps has com.example (production), which apns.one serves too; remove one"]);
+}
+
+#[test]
+fn a_worker_needs_a_credential() {
+    // A worker that can send nothing would only fill the dead letters.
+    let problems = Config::load_for_worker(None, []).unwrap_err();
+    assert_eq!(problems.0.len(), 1);
+    assert!(problems.0[0].sentence.contains("without a credential"));
+}
+
+#[test]
+fn every_key_is_documented() {
+    // Each key of the structs has a line in default.toml, with a value or commented out, and each such line is a key.
+    let all: String = DEFAULTS
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => key,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let documented: toml::Table = toml::from_str(&all).unwrap();
+    let config: Config = toml::from_str(&all).expect("a documented key is no key of the configuration");
+    let known = serde_json::to_value(&config).unwrap();
+    assert_eq!(json_keys(&known, ""), toml_keys(&documented, ""));
+}
+
+#[test]
+fn every_section_is_known_to_the_environment() {
+    // A variable that lacks the second underscore is noticed in every section.
+    let config = Config::load(None, []).unwrap();
+    let sections = serde_json::to_value(&config).unwrap();
+    let sections: BTreeSet<_> = sections.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(sections, super::load::SECTIONS.map(str::to_owned).into());
+}
+
+fn json_keys(value: &serde_json::Value, prefix: &str) -> BTreeSet<String> {
+    match value {
+        serde_json::Value::Object(table) => {
+            table.iter().flat_map(|(key, value)| json_keys(value, &format!("{prefix}.{key}"))).collect()
+        }
+        // An optional key without a documented value would show here as one that the file does not have.
+        value => [format!("{prefix}{}", if value.is_null() { " (undocumented)" } else { "" })].into(),
+    }
+}
+
+fn toml_keys(table: &toml::Table, prefix: &str) -> BTreeSet<String> {
+    let keys = table.iter().flat_map(|(key, value)| match value {
+        toml::Value::Table(inner) => toml_keys(inner, &format!("{prefix}.{key}")),
+        _ => [format!("{prefix}.{key}")].into(),
+    });
+    keys.collect()
+}
