@@ -1,3 +1,4 @@
 //! Being written.
 
 pub mod config;
+pub mod flow;

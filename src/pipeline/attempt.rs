@@ -1,0 +1,513 @@
+//! Act: one job's attempt, from the last checks before the send to the forwards after it.
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::breaker::Admission;
+use super::plan::Planned;
+use super::{Pipeline, origin};
+use crate::delivery::{
+    Content, Ending, JobId, NextStep, Origin, Outcome, OutcomeRecord, Push, PushJob, PushKind, Reason, Reference,
+    Subject, Tier, Withdrawal,
+};
+use crate::event::{DeviceId, Event, NotificationType, Timestamp, UserId};
+use crate::notification::{Locale, Notification, render};
+use crate::policy::{DeviceView, UserEntry, Workspace};
+use crate::seam::{
+    Clock, CredentialId, DeadToken, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Record,
+    Resolved, Settlement,
+};
+
+/// What one attempt is about; borrowed from the record or the job that it belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) subject: About<'a>,
+    pub(super) user: &'a UserId,
+    pub(super) device: DeviceView<'a>,
+    pub(super) workspace: &'a Workspace,
+    pub(super) user_version: u64,
+    /// Attempts made before this one.
+    pub(super) attempts: u32,
+    pub(super) since: Since<'a>,
+}
+
+/// What is shown or taken back.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    Event(&'a Event, &'a Notification),
+    Withdrawal(&'a Arc<Withdrawal>, &'a Notification),
+}
+
+/// Where and when it began.
+#[derive(Clone, Copy)]
+pub(super) enum Since<'a> {
+    /// With the record that is being handled.
+    Record(&'a Record),
+    /// With an earlier record.
+    Job(&'a PushJob),
+}
+
+/// What became of an attempt that may not end the job.
+pub(super) enum Attempted {
+    /// The job ended or was forwarded.
+    Settled,
+    /// Its partition is somebody else's.
+    Fenced,
+    /// Its credential is wrong.
+    Held(Held),
+}
+
+/// A job that must wait for its credential.
+pub(super) struct Held {
+    pub(super) credential: CredentialId,
+    pub(super) reason: Reason,
+    /// When the credential's next probe is due.
+    pub(super) due: Instant,
+}
+
+impl<'a> About<'a> {
+    const fn kind(self) -> PushKind {
+        match self {
+            Self::Event(..) => PushKind::Show,
+            Self::Withdrawal(..) => PushKind::Withdraw,
+        }
+    }
+
+    fn notification_type(self) -> NotificationType {
+        match self {
+            Self::Event(event, _) => event.kind(),
+            Self::Withdrawal(withdrawal, _) => withdrawal.kind,
+        }
+    }
+
+    fn expires_at(self) -> Timestamp {
+        match self {
+            Self::Event(event, _) => event.expires_at,
+            Self::Withdrawal(withdrawal, _) => withdrawal.until,
+        }
+    }
+
+    fn reference(self, workspace: &'a Workspace) -> Reference<'a> {
+        match self {
+            Self::Event(event, _) => Reference::of(event, workspace),
+            Self::Withdrawal(withdrawal, _) => Reference {
+                workspace: withdrawal.workspace.as_str(),
+                workspace_name: &workspace.display_name,
+                kind: withdrawal.kind,
+                event: withdrawal.event.as_str(),
+                number_required: false,
+            },
+        }
+    }
+}
+
+impl Attempt<'_> {
+    fn ids(&self) -> (JobId, JobId) {
+        let reference = self.subject.reference(self.workspace);
+        let (workspace, kind, event) = (reference.workspace, reference.kind, reference.event);
+        let (user, device) = (self.user.as_str(), self.device.id());
+        let collapse = JobId::show(workspace, kind, event, user, device);
+        match self.subject.kind() {
+            PushKind::Show => (collapse, collapse),
+            PushKind::Withdraw => (JobId::withdraw(workspace, kind, event, user, device), collapse),
+        }
+    }
+
+    /// The job as it travels; made only when it must.
+    fn job(&self, attempts: u32, first_seen: Timestamp, last_reason: &Reason) -> Option<Box<PushJob>> {
+        let subject = match self.subject {
+            About::Event(event, _) => {
+                let recipients = vec![self.user.clone()];
+                Subject::Event(Arc::new(Event { recipients, ..event.clone() }))
+            }
+            About::Withdrawal(withdrawal, _) => Subject::Withdrawal(Arc::clone(withdrawal)),
+        };
+        Some(Box::new(PushJob {
+            kind: self.subject.kind(),
+            subject,
+            user: self.user.clone(),
+            device: DeviceId::new(self.device.id()).ok()?,
+            attempts,
+            first_seen,
+            origin: self.since.origin(),
+            last_reason: last_reason.as_str().to_owned(),
+        }))
+    }
+}
+
+impl Since<'_> {
+    fn origin(self) -> Origin {
+        match self {
+            Self::Record(record) => origin(record),
+            Self::Job(job) => job.origin.clone(),
+        }
+    }
+
+    fn latency(self, now: Timestamp, instant: Instant) -> Duration {
+        match self {
+            Self::Record(record) => instant.saturating_duration_since(record.read_at),
+            Self::Job(job) => now.since(job.first_seen),
+        }
+    }
+
+    const fn first_seen(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Record(_) => now,
+            Self::Job(job) => job.first_seen,
+        }
+    }
+}
+
+impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
+    /// Sends what a record plans for few devices. The usual one-device record pays for no list and no second future.
+    pub(super) async fn send_inline(
+        &self,
+        record: &Record,
+        event: &Event,
+        resolved: &Resolved,
+        planned: &[Planned<'_>],
+        settlement: &Arc<Settlement>,
+    ) {
+        if let [Planned::Send { recipient, device }] = planned {
+            let locale = Locale::resolve(device.locale());
+            let notification = render(event, &resolved.workspace, locale, &self.texts);
+            let attempt = self.attempt_of(record, event, resolved, &notification, *recipient, *device);
+            return self.run(attempt, &record.lease, settlement).await;
+        }
+        Box::pin(self.send_several(record, event, resolved, planned, settlement)).await;
+    }
+
+    /// Several devices: all at once, rendered once for each locale.
+    async fn send_several(
+        &self,
+        record: &Record,
+        event: &Event,
+        resolved: &Resolved,
+        planned: &[Planned<'_>],
+        settlement: &Arc<Settlement>,
+    ) {
+        let mut rendered: Vec<(Locale, Notification)> = Vec::new();
+        for step in planned {
+            match step {
+                Planned::End { recipient, ending } => {
+                    self.end_unplanned(record, event, resolved, *recipient, ending, settlement);
+                }
+                Planned::Send { device, .. } => {
+                    let locale = Locale::resolve(device.locale());
+                    if rendered.iter().all(|(known, _)| *known != locale) {
+                        rendered.push((locale, render(event, &resolved.workspace, locale, &self.texts)));
+                    }
+                }
+            }
+        }
+        let mut sends = FuturesUnordered::new();
+        for step in planned {
+            let Planned::Send { recipient, device } = step else { continue };
+            let locale = Locale::resolve(device.locale());
+            let Some((_, notification)) = rendered.iter().find(|(known, _)| *known == locale) else { continue };
+            let attempt = self.attempt_of(record, event, resolved, notification, *recipient, *device);
+            sends.push(Box::pin(self.run(attempt, &record.lease, settlement)));
+        }
+        while sends.next().await.is_some() {}
+    }
+
+    fn attempt_of<'a>(
+        &self,
+        record: &'a Record,
+        event: &'a Event,
+        resolved: &'a Resolved,
+        notification: &'a Notification,
+        recipient: usize,
+        device: DeviceView<'a>,
+    ) -> Attempt<'a> {
+        Attempt {
+            subject: About::Event(event, notification),
+            user: &event.recipients[recipient],
+            device,
+            workspace: &resolved.workspace,
+            user_version: resolved.users[recipient].version(),
+            attempts: 0,
+            since: Since::Record(record),
+        }
+    }
+
+    /// One attempt of a job that was not held before: what must wait for its credential goes to the hold topic.
+    async fn run(&self, attempt: Attempt<'_>, lease: &Arc<dyn Lease>, settlement: &Arc<Settlement>) {
+        self.balance.job_planned();
+        let attempted = AssertUnwindSafe(self.attempt(attempt, &**lease, settlement)).catch_unwind().await;
+        match attempted {
+            Ok(Attempted::Settled) => {}
+            Ok(Attempted::Fenced) => self.fenced(settlement),
+            Ok(Attempted::Held(held)) => self.hold(&attempt, held, settlement),
+            Err(_) => self.panicked(&attempt, settlement),
+        }
+    }
+
+    pub(super) fn fenced(&self, settlement: &Settlement) {
+        self.balance.job_fenced();
+        settlement.give_up();
+    }
+
+    /// The last checks, the send, and what follows from its outcome.
+    pub(super) async fn attempt(
+        &self,
+        attempt: Attempt<'_>,
+        lease: &dyn Lease,
+        settlement: &Arc<Settlement>,
+    ) -> Attempted {
+        let Some(credential) = self.provider.credential(&attempt.device) else {
+            return self.without_credential(&attempt, settlement);
+        };
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let expires_at = attempt.subject.expires_at();
+        if expires_at <= now {
+            self.end(&attempt, &Ending::Expired(Reason::known("deadline")), attempt.attempts, settlement);
+            return Attempted::Settled;
+        }
+        if let Admission::Hold(due) = self.breakers.admit(credential, instant) {
+            let reason = Reason::known("credential_misconfigured");
+            return Attempted::Held(Held { credential: credential.clone(), reason, due });
+        }
+        if lease.state() == LeaseState::Fenced {
+            return Attempted::Fenced;
+        }
+        let timeout = self.config.push_timeout.min(expires_at.since(now));
+        let (job, collapse) = attempt.ids();
+        let push = Push {
+            job,
+            collapse,
+            device: attempt.device,
+            content: match attempt.subject {
+                About::Event(_, notification) => Content::Show(notification),
+                About::Withdrawal(_, notification) => Content::Withdraw(notification),
+            },
+            reference: attempt.subject.reference(attempt.workspace),
+            expires_at,
+            attempts: attempt.attempts,
+        };
+        match self.provider.push(push, instant + timeout).await {
+            Outcome::Accepted => {
+                self.breakers.mend(credential);
+                self.wave.accepted(attempt.device.app(), instant);
+                self.end(&attempt, &Ending::Accepted, attempt.attempts + 1, settlement);
+                Attempted::Settled
+            }
+            outcome => Box::pin(self.follow(attempt, outcome, credential, now, settlement)).await,
+        }
+    }
+
+    /// What follows from anything but acceptance. `sent_at` is the moment before the send.
+    async fn follow(
+        &self,
+        attempt: Attempt<'_>,
+        outcome: Outcome,
+        credential: &CredentialId,
+        sent_at: Timestamp,
+        settlement: &Arc<Settlement>,
+    ) -> Attempted {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        self.breakers_hear(credential, &outcome, instant);
+        let attempts = attempt.attempts + 1;
+        match self.config.retry.next(outcome, attempts, now, attempt.subject.expires_at()) {
+            NextStep::Done(ending) => self.end(&attempt, &ending, attempts, settlement),
+            NextStep::InvalidateToken { since, ending } => {
+                self.invalidate(&attempt, since, sent_at).await;
+                self.end(&attempt, &ending, attempts, settlement);
+            }
+            NextStep::Retry { tier, not_before, reason } => {
+                self.retry(&attempt, tier, not_before, attempts, &reason, settlement);
+            }
+            NextStep::Hold { reason } => {
+                let due = instant + self.config.probe_interval;
+                return Attempted::Held(Held { credential: credential.clone(), reason, due });
+            }
+            NextStep::DeadLetter { reason } => self.dead_letter_job(&attempt, attempts, reason, settlement),
+        }
+        Attempted::Settled
+    }
+
+    fn breakers_hear(&self, credential: &CredentialId, outcome: &Outcome, instant: Instant) {
+        match outcome {
+            Outcome::Misconfigured { .. } => self.breakers.trip(credential, instant),
+            // The provider judged the message or the token, so it had accepted the credential.
+            Outcome::Accepted | Outcome::TokenInvalid { .. } | Outcome::Rejected { .. } => {
+                self.breakers.mend(credential);
+            }
+            Outcome::Retryable { .. } => {}
+        }
+    }
+
+    /// A device whose app and environment no credential serves: our configuration, so the job waits and no token is touched.
+    fn without_credential(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) -> Attempted {
+        let now = self.clock.now();
+        let reason = Reason::known("no_credential");
+        metrics::counter!("watchbell_jobs_without_credential_total", "app" => attempt.device.app().to_owned())
+            .increment(1);
+        let left = attempt.subject.expires_at().since(now);
+        match Tier::DELAYING.into_iter().rev().find(|tier| tier.delay() < left) {
+            Some(tier) => {
+                self.retry(attempt, tier, now.plus(tier.delay()), attempt.attempts, &reason, settlement);
+            }
+            None => self.end(attempt, &Ending::Expired(reason), attempt.attempts, settlement),
+        }
+        Attempted::Settled
+    }
+
+    async fn invalidate(&self, attempt: &Attempt<'_>, since: Option<Timestamp>, sent_at: Timestamp) {
+        if !self.wave.dead(attempt.device.app(), self.clock.instant()) {
+            return;
+        }
+        let Ok(device) = DeviceId::new(attempt.device.id()) else { return };
+        let reference = attempt.subject.reference(attempt.workspace);
+        let Ok(workspace) = crate::event::WorkspaceId::new(reference.workspace) else { return };
+        let dead = DeadToken {
+            workspace,
+            user: attempt.user.clone(),
+            device,
+            installation: attempt.device.installation(),
+            since: since.unwrap_or_else(|| sent_at.minus(self.config.clock_skew)),
+        };
+        // A token that stays because the store is away dies at its next push: nothing waits for it.
+        match self.policy.remove_token(&dead).await {
+            Ok(removal) => tracing::debug!(device = %dead.device, ?removal, "dead token"),
+            Err(unavailable) => tracing::warn!(device = %dead.device, "a dead token stays for now: {unavailable}"),
+        }
+    }
+
+    /// Publishes a job's ending. The job is over.
+    pub(super) fn end(&self, attempt: &Attempt<'_>, ending: &Ending, attempts: u32, settlement: &Arc<Settlement>) {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let reference = attempt.subject.reference(attempt.workspace);
+        let latency = attempt.since.latency(now, instant);
+        self.balance.job_ended();
+        self.count_ending(attempt.subject.notification_type(), ending, latency);
+        let outcome = OutcomeRecord {
+            job: attempt.ids().0,
+            workspace: reference.workspace,
+            kind: reference.kind,
+            event: reference.event,
+            user: attempt.user.as_str(),
+            device: attempt.device.id(),
+            ending,
+            attempts,
+            latency,
+            ended_at: now,
+            workspace_version: attempt.workspace.version,
+            user_version: attempt.user_version,
+            withdrawal: attempt.subject.kind() == PushKind::Withdraw,
+        };
+        self.forwarder.outcome(&outcome, settlement);
+    }
+
+    fn count_ending(&self, kind: NotificationType, ending: &Ending, latency: Duration) {
+        match ending {
+            Ending::Accepted => self.signals.accepted(kind, latency),
+            Ending::Suppressed(_)
+            | Ending::Expired(_)
+            | Ending::TokenInvalid(_)
+            | Ending::NoDevice
+            | Ending::DeadLettered(_) => self.signals.ended(kind, ending),
+        }
+    }
+
+    /// A recipient who gets no push: one ending, without a device.
+    pub(super) fn end_unplanned(
+        &self,
+        record: &Record,
+        event: &Event,
+        resolved: &Resolved,
+        recipient: usize,
+        ending: &Ending,
+        settlement: &Arc<Settlement>,
+    ) {
+        let versions = (resolved.workspace.version, resolved.users.get(recipient).map_or(0, UserEntry::version));
+        self.end_recipient(record, event, &event.recipients[recipient], versions, ending, settlement);
+    }
+
+    /// An event whose deadline passed before it could be planned: one ending for each recipient.
+    pub(super) fn expire_unplanned(
+        &self,
+        record: &Record,
+        event: &Event,
+        reason: &Reason,
+        settlement: &Arc<Settlement>,
+    ) {
+        let ending = Ending::Expired(reason.clone());
+        for user in &event.recipients {
+            self.end_recipient(record, event, user, (0, 0), &ending, settlement);
+        }
+    }
+
+    fn end_recipient(
+        &self,
+        record: &Record,
+        event: &Event,
+        user: &UserId,
+        versions: (u64, u64),
+        ending: &Ending,
+        settlement: &Arc<Settlement>,
+    ) {
+        self.balance.job_planned();
+        self.balance.job_ended();
+        let latency = self.clock.instant().saturating_duration_since(record.read_at);
+        self.count_ending(event.kind(), ending, latency);
+        let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
+        let outcome = OutcomeRecord {
+            job: JobId::show(workspace, kind, id, user.as_str(), ""),
+            workspace,
+            kind,
+            event: id,
+            user: user.as_str(),
+            device: "",
+            ending,
+            attempts: 0,
+            latency,
+            ended_at: self.clock.now(),
+            workspace_version: versions.0,
+            user_version: versions.1,
+            withdrawal: false,
+        };
+        self.forwarder.outcome(&outcome, settlement);
+    }
+
+    fn retry(
+        &self,
+        attempt: &Attempt<'_>,
+        tier: Tier,
+        not_before: Timestamp,
+        attempts: u32,
+        reason: &Reason,
+        settlement: &Arc<Settlement>,
+    ) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        let Some(job) = attempt.job(attempts, first_seen, reason) else { return };
+        self.balance.job_forwarded();
+        self.signals.retried(tier, reason);
+        self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
+    }
+
+    fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        let Some(job) = attempt.job(attempt.attempts, first_seen, &held.reason) else { return };
+        self.balance.job_forwarded();
+        self.signals.held(&held.credential);
+        self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
+    }
+
+    fn dead_letter_job(&self, attempt: &Attempt<'_>, attempts: u32, reason: Reason, settlement: &Arc<Settlement>) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        if let Some(job) = attempt.job(attempts, first_seen, &reason) {
+            tracing::warn!(job = %job.id(), reason = reason.as_str(), attempts, "job dead-lettered");
+            self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
+        }
+        self.end(attempt, &Ending::DeadLettered(reason), attempts, settlement);
+    }
+
+    fn panicked(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) {
+        tracing::error!(job = %attempt.ids().0, "a panic ended this job's attempt");
+        self.dead_letter_job(attempt, attempt.attempts + 1, Reason::known("panic"), settlement);
+    }
+}

@@ -1,0 +1,316 @@
+//! The seams in memory, for the tests of the flow: small, total, and strict about what production would refuse.
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+
+use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push};
+use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
+use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace};
+use crate::seam::{
+    Budget, Clock, CredentialId, DeadToken, Feed, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider,
+    Query, Record, Removal, Resolved, Settlement, Unavailable,
+};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// A lease that remembers what it was told and refuses to be told twice.
+#[derive(Debug)]
+pub(crate) struct FakeLease {
+    topic: Arc<str>,
+    state: Mutex<LeaseState>,
+    pub(crate) finished: Mutex<Vec<i64>>,
+    pub(crate) abandoned: Mutex<Vec<i64>>,
+    pub(crate) progress: Mutex<Vec<(i64, u32)>>,
+}
+
+impl FakeLease {
+    pub(crate) fn new(topic: &str) -> Arc<Self> {
+        Arc::new(Self {
+            topic: topic.into(),
+            state: Mutex::new(LeaseState::Owned),
+            finished: Mutex::default(),
+            abandoned: Mutex::default(),
+            progress: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set(&self, state: LeaseState) {
+        *self.state.lock().unwrap() = state;
+    }
+
+    fn once(&self, offset: i64) {
+        let told = self.finished.lock().unwrap().contains(&offset) || self.abandoned.lock().unwrap().contains(&offset);
+        assert!(!told, "the lease was told twice of offset {offset}");
+    }
+}
+
+impl Lease for FakeLease {
+    fn state(&self) -> LeaseState {
+        *self.state.lock().unwrap()
+    }
+
+    fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    fn partition(&self) -> i32 {
+        0
+    }
+
+    fn finish(&self, offset: i64) {
+        self.once(offset);
+        self.finished.lock().unwrap().push(offset);
+    }
+
+    fn abandon(&self, offset: i64) {
+        self.once(offset);
+        self.abandoned.lock().unwrap().push(offset);
+    }
+
+    fn progress(&self, offset: i64, next_recipient: u32) {
+        self.progress.lock().unwrap().push((offset, next_recipient));
+    }
+}
+
+/// A clock that tests move.
+#[derive(Clone)]
+pub(crate) struct FakeClock(Arc<AtomicI64>, Instant);
+
+impl FakeClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(0)), Instant::now())
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as i64, SeqCst);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(NOW.0 + self.0.load(SeqCst))
+    }
+
+    fn instant(&self) -> Instant {
+        self.1 + Duration::from_millis(self.0.load(SeqCst) as u64)
+    }
+}
+
+/// A policy store in memory.
+#[derive(Default)]
+pub(crate) struct FakePolicy {
+    pub(crate) workspace: Mutex<Option<Workspace>>,
+    pub(crate) users: Mutex<HashMap<String, User>>,
+    pub(crate) withdrawn: Mutex<HashSet<(NotificationType, EventId)>>,
+    pub(crate) removed: Mutex<Vec<DeadToken>>,
+    pub(crate) away: AtomicBool,
+    pub(crate) asked: AtomicUsize,
+}
+
+impl FakePolicy {
+    fn check(&self) -> Result<(), Unavailable> {
+        self.asked.fetch_add(1, SeqCst);
+        match self.away.load(SeqCst) {
+            true => Err(Unavailable { what: "policy store", why: "the test says so".into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn workspace(&self) -> Arc<Workspace> {
+        Arc::new(self.workspace.lock().unwrap().clone().unwrap_or_else(Workspace::unknown))
+    }
+}
+
+impl PolicySource for Arc<FakePolicy> {
+    fn cached(&self, _: &WorkspaceId, _: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
+        None
+    }
+
+    async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
+        self.check()?;
+        let users = self.users.lock().unwrap();
+        let entry = |user: &UserId| {
+            users.get(user.as_str()).map_or_else(UserEntry::unknown, |user| UserEntry::pack(user).unwrap())
+        };
+        let withdrawn = query
+            .withdrawn
+            .is_some_and(|(kind, event)| self.withdrawn.lock().unwrap().contains(&(kind, event.clone())));
+        Ok(Resolved { workspace: self.workspace(), users: query.users.iter().map(entry).collect(), withdrawn })
+    }
+
+    async fn withdraw(
+        &self,
+        _: &WorkspaceId,
+        kind: NotificationType,
+        event: &EventId,
+        _: Timestamp,
+    ) -> Result<(), Unavailable> {
+        self.check()?;
+        self.withdrawn.lock().unwrap().insert((kind, event.clone()));
+        Ok(())
+    }
+
+    async fn remove_token(&self, dead: &DeadToken) -> Result<Removal, Unavailable> {
+        self.check()?;
+        self.removed.lock().unwrap().push(dead.clone());
+        Ok(Removal::Removed(1))
+    }
+}
+
+/// What a fake provider was asked to push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) job: JobId,
+    pub(crate) collapse: JobId,
+    pub(crate) token: String,
+    pub(crate) withdrawal: bool,
+}
+
+/// What a fake provider answers next.
+pub(crate) enum Answer {
+    Outcome(Outcome),
+    Panic,
+}
+
+/// A provider that answers as the test says, and accepts when it says nothing.
+#[derive(Default)]
+pub(crate) struct FakeProvider {
+    pub(crate) pushed: Mutex<Vec<Pushed>>,
+    pub(crate) answers: Mutex<VecDeque<Answer>>,
+    /// Pushes wait for one permit each, when there is a gate.
+    pub(crate) gate: Option<tokio::sync::Semaphore>,
+    pub(crate) credential: std::sync::OnceLock<CredentialId>,
+    pub(crate) without_credential: AtomicBool,
+}
+
+impl PushProvider for Arc<FakeProvider> {
+    fn credential(&self, _: &DeviceView<'_>) -> Option<&CredentialId> {
+        if self.without_credential.load(SeqCst) {
+            None
+        } else {
+            Some(self.credential.get_or_init(|| "apns.main".into()))
+        }
+    }
+
+    async fn push<'a>(&'a self, push: Push<'a>, _: Instant) -> Outcome {
+        let (job, collapse, token) = (push.job, push.collapse, push.device.expose_token().to_owned());
+        let withdrawal = matches!(push.content, Content::Withdraw(_));
+        self.pushed.lock().unwrap().push(Pushed { job, collapse, token, withdrawal });
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            None => Outcome::Accepted,
+            Some(Answer::Outcome(outcome)) => outcome,
+            Some(Answer::Panic) => panic!("the test says so"),
+        }
+    }
+}
+
+/// An outcome, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) user: String,
+    pub(crate) device: String,
+    pub(crate) ending: Ending,
+    pub(crate) attempts: u32,
+    pub(crate) job: JobId,
+}
+
+/// A forwarder that keeps everything and acknowledges at once, or when told.
+#[derive(Default)]
+pub(crate) struct FakeForwarder {
+    pub(crate) outcomes: Mutex<Vec<Ended>>,
+    pub(crate) forwards: Mutex<Vec<Forward>>,
+    pub(crate) slow: AtomicBool,
+    waiting: Mutex<Vec<Arc<Settlement>>>,
+}
+
+impl FakeForwarder {
+    fn take(&self, settlement: &Arc<Settlement>) {
+        settlement.hold();
+        match self.slow.load(SeqCst) {
+            true => self.waiting.lock().unwrap().push(Arc::clone(settlement)),
+            false => settlement.release(),
+        }
+    }
+
+    pub(crate) fn acknowledge(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        waiting.iter().for_each(|settlement| settlement.release());
+    }
+}
+
+impl Forwarder for Arc<FakeForwarder> {
+    fn outcome(&self, outcome: &OutcomeRecord<'_>, settlement: &Arc<Settlement>) {
+        self.outcomes.lock().unwrap().push(Ended {
+            user: outcome.user.into(),
+            device: outcome.device.into(),
+            ending: outcome.ending.clone(),
+            attempts: outcome.attempts,
+            job: outcome.job,
+        });
+        self.take(settlement);
+    }
+
+    fn publish(&self, forward: Forward, settlement: &Arc<Settlement>) {
+        self.forwards.lock().unwrap().push(forward);
+        self.take(settlement);
+    }
+}
+
+/// A person with so many devices, `d0`, `d1`, … whose tokens are `<user>-d0`, ….
+pub(crate) fn user(name: &str, devices: usize) -> User {
+    let device = |n: usize| Device {
+        id: DeviceId::new(format!("d{n}")).unwrap(),
+        installation: Installation {
+            platform: Platform::Apns,
+            app: "com.example.app".into(),
+            environment: Environment::Production,
+            token: Token::new(format!("{name}-d{n}")),
+        },
+        locale: "en-US".into(),
+        registered_at: Timestamp(0),
+    };
+    User { version: 7, preferences: Default::default(), devices: (0..devices).map(device).collect() }
+}
+
+/// An OTP event for these people.
+pub(crate) fn otp(id: &str, recipients: &[&str]) -> wire::Event {
+    wire::Event {
+        event_id: id.into(),
+        workspace_id: "w".into(),
+        recipients: recipients.iter().map(|user| (*user).to_owned()).collect(),
+        occurred_at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
+        expires_at: None,
+        body: Some(wire::event::Body::OtpReceived(wire::OtpReceived {
+            account: "Bank".into(),
+            service: "ACME".into(),
+        })),
+    }
+}
+
+/// A record with that value.
+pub(crate) fn record(feed: Feed, lease: &Arc<FakeLease>, offset: i64, key: &str, payload: Vec<u8>) -> Record {
+    Record {
+        feed,
+        lease: Arc::clone(lease) as Arc<dyn Lease>,
+        offset,
+        key: Some(key.to_owned().into()),
+        payload: Some(payload.into()),
+        headers: Headers::new(),
+        timestamp: None,
+        next_recipient: 0,
+        read_at: Instant::now(),
+        permit: Budget::new(1).try_take().unwrap(),
+    }
+}
+
+/// An OTP event's record.
+pub(crate) fn otp_record(lease: &Arc<FakeLease>, offset: i64, event: &wire::Event) -> Record {
+    record(Feed::Event(NotificationType::OtpReceived), lease, offset, &event.recipients[0], event.encode_to_vec())
+}

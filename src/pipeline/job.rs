@@ -1,0 +1,205 @@
+//! A job that was read from a job topic: planned anew, for its one device.
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::attempt::{About, Attempt, Attempted, Held, Since};
+use super::gather::Stalled;
+use super::{Pipeline, plan, raw};
+use crate::delivery::codec::{self, JobError};
+use crate::delivery::{Ending, PushJob, PushKind, Reason, Subject, Tier};
+use crate::notification::{Locale, Notification, render, withdrawn};
+use crate::policy::{DeviceView, Workspace};
+use crate::seam::{Clock, Forward, Forwarder, Lease, PolicySource, PushProvider, Record, Resolved, Settlement};
+
+/// What became of one attempt of a job that was read from a topic.
+pub(super) enum JobAttempted {
+    /// It ended or was forwarded.
+    Settled,
+    /// It must wait for its credential.
+    Held(Held),
+    /// Its partition is being given back.
+    GivenUp,
+}
+
+impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
+    pub(super) async fn job(&self, record: &Record, settlement: &Arc<Settlement>) {
+        let Some(job) = self.read_job(record, settlement) else { return };
+        match self.attempt_or_bury(record, &job, settlement).await {
+            JobAttempted::Settled => {}
+            JobAttempted::GivenUp => self.fenced(settlement),
+            JobAttempted::Held(held) => self.hold_job(job, held, settlement),
+        }
+    }
+
+    /// One attempt; a panic in it costs this job and nothing else.
+    pub(super) async fn attempt_or_bury(
+        &self,
+        record: &Record,
+        job: &PushJob,
+        settlement: &Arc<Settlement>,
+    ) -> JobAttempted {
+        match AssertUnwindSafe(self.attempt_job(job, &*record.lease, settlement)).catch_unwind().await {
+            Ok(attempted) => attempted,
+            Err(_) => {
+                tracing::error!(job = %job.id(), "a panic ended this job's attempt");
+                let reason = Reason::known("panic");
+                let letter = Box::new(job.clone());
+                self.forwarder.publish(Forward::DeadJob { job: letter, reason: reason.clone() }, settlement);
+                self.end_job(job, None, &Ending::DeadLettered(reason), settlement);
+                JobAttempted::Settled
+            }
+        }
+    }
+
+    /// Decodes a job; what is none goes to the dead letters, what is newer than we are waits for a newer worker.
+    pub(super) fn read_job(&self, record: &Record, settlement: &Arc<Settlement>) -> Option<PushJob> {
+        let payload = record.payload.as_deref().unwrap_or_default();
+        match codec::decode_job(payload) {
+            Ok(job) => {
+                self.balance.record_planned();
+                self.balance.job_planned();
+                Some(job)
+            }
+            Err(JobError::Newer { expires_at, .. }) => {
+                self.postpone_newer(record, expires_at, settlement);
+                None
+            }
+            Err(error @ JobError::Malformed(_)) => {
+                self.dead_letter(record, Reason::known("not_a_job"), error.to_string(), settlement);
+                None
+            }
+        }
+    }
+
+    fn postpone_newer(&self, record: &Record, expires_at: crate::event::Timestamp, settlement: &Arc<Settlement>) {
+        let now = self.clock.now();
+        if expires_at <= now {
+            let explanation = "a job of a newer schema than this worker's, past its deadline".into();
+            return self.dead_letter(record, Reason::known("newer_schema"), explanation, settlement);
+        }
+        self.balance.record_planned();
+        self.balance.job_planned();
+        self.balance.job_forwarded();
+        metrics::counter!("watchbell_jobs_newer_schema_total").increment(1);
+        let letter = Box::new(raw(record, now));
+        let not_before = now.plus(Tier::S30.delay());
+        self.forwarder.publish(Forward::NewerJob { letter, not_before, expires_at }, settlement);
+    }
+
+    /// One attempt, with everything resolved anew, so that a mute, a withdrawal or a moved token since the last one is obeyed.
+    pub(super) async fn attempt_job(
+        &self,
+        job: &PushJob,
+        lease: &dyn Lease,
+        settlement: &Arc<Settlement>,
+    ) -> JobAttempted {
+        let (workspace, expires_at) = (job.subject.workspace(), job.subject.expires_at());
+        if expires_at <= self.clock.now() {
+            self.end_job(job, None, &expired(job, "deadline"), settlement);
+            return JobAttempted::Settled;
+        }
+        let withdrawn = match job.kind {
+            PushKind::Show => Some((job.subject.kind(), job.subject.event())),
+            PushKind::Withdraw => None,
+        };
+        let resolved = match self.resolve_one(workspace, &job.user, withdrawn, lease, expires_at).await {
+            Ok(resolved) => resolved,
+            Err(Stalled::Deadline) => {
+                self.end_job(job, None, &expired(job, "policy_unavailable"), settlement);
+                return JobAttempted::Settled;
+            }
+            Err(Stalled::GivenUp) => return JobAttempted::GivenUp,
+        };
+        let device = match self.plan_job(job, &resolved) {
+            Ok(device) => device,
+            Err(ending) => {
+                self.end_job(job, Some(&resolved), &ending, settlement);
+                return JobAttempted::Settled;
+            }
+        };
+        let notification = self.render_job(job, &resolved.workspace, &device);
+        let subject = match &job.subject {
+            Subject::Event(event) => About::Event(event, &notification),
+            Subject::Withdrawal(withdrawal) => About::Withdrawal(withdrawal, &notification),
+        };
+        let attempt = Attempt {
+            subject,
+            user: &job.user,
+            device,
+            workspace: &resolved.workspace,
+            user_version: resolved.users[0].version(),
+            attempts: job.attempts,
+            since: Since::Job(job),
+        };
+        match self.attempt(attempt, lease, settlement).await {
+            Attempted::Settled => JobAttempted::Settled,
+            Attempted::Fenced => JobAttempted::GivenUp,
+            Attempted::Held(held) => JobAttempted::Held(held),
+        }
+    }
+
+    /// The one device of a job, if policy lets it ring. A withdrawal asks no policy: it makes no sound.
+    fn plan_job<'a>(&self, job: &PushJob, resolved: &'a Resolved) -> Result<DeviceView<'a>, Ending> {
+        let user = &resolved.users[0];
+        let refused = match job.kind {
+            PushKind::Show => plan::verdict(job.subject.kind(), &resolved.workspace, user, resolved.withdrawn),
+            PushKind::Withdraw => None,
+        };
+        match refused {
+            Some(ending) => Err(ending),
+            None => user.device(job.device.as_str()).ok_or(Ending::NoDevice),
+        }
+    }
+
+    fn render_job(&self, job: &PushJob, workspace: &Workspace, device: &DeviceView<'_>) -> Notification {
+        let locale = Locale::resolve(device.locale());
+        match &job.subject {
+            Subject::Event(event) => render(event, workspace, locale, &self.texts),
+            Subject::Withdrawal(withdrawal) => withdrawn(withdrawal.kind, locale, &self.texts),
+        }
+    }
+
+    /// Publishes the ending of a job that never got to its provider.
+    pub(super) fn end_job(
+        &self,
+        job: &PushJob,
+        resolved: Option<&Resolved>,
+        ending: &Ending,
+        settlement: &Arc<Settlement>,
+    ) {
+        self.balance.job_ended();
+        self.signals.ended(job.subject.kind(), ending);
+        let now = self.clock.now();
+        let outcome = crate::delivery::OutcomeRecord {
+            job: job.id(),
+            workspace: job.subject.workspace().as_str(),
+            kind: job.subject.kind(),
+            event: job.subject.event().as_str(),
+            user: job.user.as_str(),
+            device: job.device.as_str(),
+            ending,
+            attempts: job.attempts,
+            latency: now.since(job.first_seen),
+            ended_at: now,
+            workspace_version: resolved.map_or(0, |resolved| resolved.workspace.version),
+            user_version: resolved.map_or(0, |resolved| resolved.users[0].version()),
+            withdrawal: job.kind == PushKind::Withdraw,
+        };
+        self.forwarder.outcome(&outcome, settlement);
+    }
+
+    fn hold_job(&self, mut job: PushJob, held: Held, settlement: &Arc<Settlement>) {
+        held.reason.as_str().clone_into(&mut job.last_reason);
+        self.balance.job_forwarded();
+        self.signals.held(&held.credential);
+        self.forwarder.publish(Forward::Hold { credential: held.credential, job: Box::new(job) }, settlement);
+    }
+}
+
+/// An expiry that keeps what held the job up.
+fn expired(job: &PushJob, otherwise: &'static str) -> Ending {
+    let reason = if job.last_reason.is_empty() { Reason::known(otherwise) } else { Reason::foreign(&job.last_reason) };
+    Ending::Expired(reason)
+}

@@ -1,0 +1,449 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use prost::Message as _;
+
+use super::fakes::{
+    Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, NOW, otp, otp_record, record, user,
+};
+use super::{FlowConfig, Pipeline};
+use crate::delivery::{Ending, Outcome, PushKind, Reason, RetryScope, Tier, Urgency, codec};
+use crate::event::{Headers, NotificationType, TYPE_HEADER, Timestamp, wire};
+use crate::notification::Texts;
+use crate::policy::{Preference, Setting, Workspace};
+use crate::seam::{Feed, Forward, LeaseState, Record};
+
+type Flow = Pipeline<Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>, FakeClock>;
+
+struct Bench {
+    policy: Arc<FakePolicy>,
+    provider: Arc<FakeProvider>,
+    forwarder: Arc<FakeForwarder>,
+    clock: FakeClock,
+    lease: Arc<FakeLease>,
+    flow: Arc<Flow>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(FlowConfig::default())
+    }
+
+    fn with(config: FlowConfig) -> Self {
+        let (policy, provider, forwarder) = <(Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>)>::default();
+        let (clock, lease) = (FakeClock::new(), FakeLease::new("otp-received"));
+        let texts = Texts::load().unwrap();
+        let flow = Pipeline::new(
+            Arc::clone(&policy),
+            Arc::clone(&provider),
+            Arc::clone(&forwarder),
+            clock.clone(),
+            texts,
+            config,
+        );
+        Self { policy, provider, forwarder, clock, lease, flow: Arc::new(flow) }
+    }
+
+    fn person(self, name: &str, devices: usize) -> Self {
+        self.policy.users.lock().unwrap().insert(name.into(), user(name, devices));
+        self
+    }
+
+    fn answers(&self, outcome: Outcome) {
+        self.provider.answers.lock().unwrap().push_back(Answer::Outcome(outcome));
+    }
+
+    async fn handle(&self, record: Record) {
+        self.flow.handle(record).await;
+        let balance = self.flow.balance().snapshot();
+        assert_eq!((balance.records_open(), balance.jobs_open()), (0, 0), "{balance:?}");
+    }
+
+    fn endings(&self) -> Vec<(String, String, Ending)> {
+        let outcomes = self.forwarder.outcomes.lock().unwrap();
+        outcomes.iter().map(|ended| (ended.user.clone(), ended.device.clone(), ended.ending.clone())).collect()
+    }
+
+    fn forwards(&self) -> Vec<Forward> {
+        std::mem::take(&mut *self.forwarder.forwards.lock().unwrap())
+    }
+
+    fn tokens(&self) -> Vec<String> {
+        self.provider.pushed.lock().unwrap().iter().map(|pushed| pushed.token.clone()).collect()
+    }
+
+    /// The next job that was forwarded, as a record of a job topic.
+    fn job_record(&self, offset: i64) -> Record {
+        let forwards = self.forwards();
+        let job = forwards.iter().find_map(|forward| match forward {
+            Forward::Job { job, .. } | Forward::Hold { job, .. } | Forward::DeadJob { job, .. } => Some(job),
+            Forward::NewerJob { .. } | Forward::DeadRecord { .. } => None,
+        });
+        let mut bytes = Vec::new();
+        codec::encode_job(job.expect("a job was forwarded"), &mut bytes);
+        record(Feed::Job(Urgency::Urgent, Tier::S10), &self.lease, offset, "u", bytes)
+    }
+}
+
+fn retryable() -> Outcome {
+    Outcome::Retryable { reason: Reason::known("ServiceUnavailable"), retry_after: None, scope: RetryScope::Provider }
+}
+
+fn ended(user: &str, device: &str, ending: Ending) -> (String, String, Ending) {
+    (user.into(), device.into(), ending)
+}
+
+/// An accepted push ends its job, and its offset is finished only when the outcome was acknowledged.
+#[tokio::test]
+async fn accepted() {
+    let bench = Bench::new().person("u", 1);
+    bench.forwarder.slow.store(true, SeqCst);
+    bench.handle(otp_record(&bench.lease, 5, &otp("e", &["u"]))).await;
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Accepted)]);
+    assert!(bench.lease.finished.lock().unwrap().is_empty());
+    bench.forwarder.acknowledge();
+    assert_eq!(*bench.lease.finished.lock().unwrap(), [5]);
+}
+
+/// Policy suppresses with its reason and one ending; nothing is sent.
+#[tokio::test]
+async fn suppressed() {
+    let bench = Bench::new().person("u", 2);
+    let otp_index = NotificationType::OtpReceived.index();
+    bench.policy.users.lock().unwrap().get_mut("u").unwrap().preferences[otp_index] = Preference::Off;
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    let mut workspace = Workspace::unknown();
+    workspace.settings[otp_index] = Setting::Disabled;
+    *bench.policy.workspace.lock().unwrap() = Some(workspace.clone());
+    bench.handle(otp_record(&bench.lease, 1, &otp("b", &["u"]))).await;
+    workspace.settings[otp_index] = Setting::Enforced;
+    *bench.policy.workspace.lock().unwrap() = Some(workspace);
+    bench.handle(otp_record(&bench.lease, 2, &otp("c", &["u"]))).await;
+    let endings = bench.endings();
+    assert_eq!(endings[0], ended("u", "", Ending::Suppressed(Reason::known("muted_by_user"))));
+    assert_eq!(endings[1], ended("u", "", Ending::Suppressed(Reason::known("disabled_by_workspace"))));
+    assert_eq!(endings[2..], [ended("u", "d0", Ending::Accepted), ended("u", "d1", Ending::Accepted)]);
+}
+
+/// A person without a device ends once, without one.
+#[tokio::test]
+async fn no_device() {
+    let bench = Bench::new();
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["stranger"]))).await;
+    assert_eq!(bench.endings(), [ended("stranger", "", Ending::NoDevice)]);
+    assert_eq!(*bench.lease.finished.lock().unwrap(), [0]);
+}
+
+/// A stale event is never pushed: it ends as expired for each recipient.
+#[tokio::test]
+async fn expired_when_read() {
+    let bench = Bench::new().person("u", 1);
+    bench.clock.advance(Duration::from_secs(121));
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u", "v"]))).await;
+    let expired = || Ending::Expired(Reason::known("deadline"));
+    assert_eq!(bench.endings(), [ended("u", "", expired()), ended("v", "", expired())]);
+    assert!(bench.tokens().is_empty());
+}
+
+/// What is no event goes to the dead letters byte for byte, and its offset is finished once that was acknowledged.
+#[tokio::test]
+async fn dead_record() {
+    let bench = Bench::new();
+    let feed = Feed::Event(NotificationType::OtpReceived);
+    bench.handle(record(feed, &bench.lease, 3, "k", b"\xffgarbage".to_vec())).await;
+    let forwards = bench.forwards();
+    let [Forward::DeadRecord { letter, reason, .. }] = forwards.as_slice() else { panic!("{forwards:?}") };
+    assert_eq!(letter.payload.as_deref(), Some(&b"\xffgarbage"[..]));
+    assert_eq!((reason.as_str(), letter.origin.offset), ("not_protobuf", 3));
+    assert_eq!(*bench.lease.finished.lock().unwrap(), [3]);
+}
+
+/// A retry reaches only its own device, carries the attempt, and ends under the same job id.
+#[tokio::test]
+async fn retry_is_one_device() {
+    let bench = Bench::new().person("u", 2);
+    bench.answers(retryable());
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    assert_eq!(bench.endings().len(), 1);
+    bench.handle(bench.job_record(1)).await;
+    assert_eq!(bench.tokens(), ["u-d0", "u-d1", "u-d0"]);
+    let pushed = bench.provider.pushed.lock().unwrap();
+    assert_eq!(pushed[0].job, pushed[2].job);
+    assert_eq!(bench.forwarder.outcomes.lock().unwrap().last().unwrap().attempts, 2);
+}
+
+/// Every attempt obeys what changed since the last: a mute, a moved token, a withdrawal.
+#[tokio::test]
+async fn planned_anew() {
+    let bench = Bench::new().person("u", 1);
+    bench.answers(retryable());
+    bench.answers(retryable());
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    bench.policy.users.lock().unwrap().insert("u".into(), user("moved", 1));
+    bench.handle(bench.job_record(1)).await;
+    assert_eq!(bench.tokens(), ["u-d0", "moved-d0"]);
+    let event = crate::event::EventId::new("e").unwrap();
+    bench.policy.withdrawn.lock().unwrap().insert((NotificationType::OtpReceived, event));
+    bench.handle(bench.job_record(2)).await;
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Suppressed(Reason::known("withdrawn")))]);
+    assert_eq!(bench.tokens().len(), 2);
+}
+
+/// A dead token is removed on the provider's time, or on the begin of the send less skew.
+#[tokio::test]
+async fn dead_token() {
+    let bench = Bench::new().person("u", 1);
+    let since = Some(Timestamp(123));
+    bench.answers(Outcome::TokenInvalid { since, reason: Reason::known("Unregistered") });
+    bench.answers(Outcome::TokenInvalid { since: None, reason: Reason::known("UNREGISTERED") });
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    bench.handle(otp_record(&bench.lease, 1, &otp("b", &["u"]))).await;
+    let times: Vec<_> = bench.policy.removed.lock().unwrap().iter().map(|dead| dead.since).collect();
+    assert_eq!(times, [Timestamp(123), NOW.minus(FlowConfig::default().clock_skew)]);
+    assert_eq!(bench.endings()[0], ended("u", "d0", Ending::TokenInvalid(Reason::known("Unregistered"))));
+}
+
+/// A misconfigured credential holds its jobs, deletes no token, and lets nothing else through until it is probed and mended.
+#[tokio::test]
+async fn misconfigured_holds() {
+    let bench = Bench::new().person("u", 1);
+    bench.answers(Outcome::Misconfigured { reason: Reason::known("InvalidProviderToken") });
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    bench.handle(otp_record(&bench.lease, 1, &otp("b", &["u"]))).await;
+    assert_eq!(bench.tokens().len(), 1, "the second job waits without a send");
+    let held = bench.forwards();
+    assert!(
+        held.iter().all(|forward| matches!(forward, Forward::Hold { credential, .. } if &**credential == "apns.main"))
+    );
+    assert_eq!(held.len(), 2);
+    assert!(bench.policy.removed.lock().unwrap().is_empty());
+    bench.clock.advance(FlowConfig::default().probe_interval);
+    bench.handle(otp_record(&bench.lease, 2, &otp("c", &["u"]))).await;
+    bench.handle(otp_record(&bench.lease, 3, &otp("d", &["u"]))).await;
+    assert_eq!(bench.endings().len(), 2, "the probe was accepted, and the next job flows");
+}
+
+/// A held job expires at its deadline and keeps the reason that held it.
+#[tokio::test(start_paused = true)]
+async fn held_job_expires_with_its_reason() {
+    let bench = Bench::new().person("u", 1);
+    for _ in 0..100 {
+        bench.answers(Outcome::Misconfigured { reason: Reason::known("BadTopic") });
+    }
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    let mut held = bench.job_record(1);
+    held.feed = Feed::Hold;
+    let (flow, clock) = (Arc::clone(&bench.flow), bench.clock.clone());
+    let task = tokio::spawn(async move { flow.handle(held).await });
+    while !task.is_finished() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Expired(Reason::foreign("BadTopic")))]);
+    assert!(bench.tokens().len() > 5, "it was probed while it waited");
+}
+
+/// A device whose app no credential serves waits; no token is touched, nothing is dead-lettered.
+#[tokio::test]
+async fn no_credential_waits() {
+    let bench = Bench::new().person("u", 1);
+    bench.provider.without_credential.store(true, SeqCst);
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    let forwards = bench.forwards();
+    assert!(
+        matches!(forwards.as_slice(), [Forward::Job { tier: Tier::S30, job, .. }] if job.attempts == 0),
+        "{forwards:?}"
+    );
+}
+
+/// A rejected message is dead-lettered as a job, with its outcome.
+#[tokio::test]
+async fn rejected_job() {
+    let bench = Bench::new().person("u", 1);
+    bench.answers(Outcome::Rejected { reason: Reason::known("PayloadTooLarge") });
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    assert!(matches!(bench.forwards().as_slice(), [Forward::DeadJob { .. }]));
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::DeadLettered(Reason::known("PayloadTooLarge")))]);
+}
+
+/// The store being away stalls the record, neither drops it nor sends against policy; when it is back, the record goes on.
+#[tokio::test(start_paused = true)]
+async fn unavailable_stalls() {
+    let bench = Bench::new().person("u", 1);
+    bench.policy.away.store(true, SeqCst);
+    let (flow, record) = (Arc::clone(&bench.flow), otp_record(&bench.lease, 0, &otp("a", &["u"])));
+    let task = tokio::spawn(async move { flow.handle(record).await });
+    while bench.policy.asked.load(SeqCst) < 5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!task.is_finished() && bench.tokens().is_empty());
+    bench.policy.away.store(false, SeqCst);
+    task.await.unwrap();
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Accepted)]);
+}
+
+/// A stall ends at the deadline as expired, or when the partition is given back as nothing at all.
+#[tokio::test(start_paused = true)]
+async fn stall_ends() {
+    for revoked in [false, true] {
+        let bench = Bench::new().person("u", 1);
+        bench.policy.away.store(true, SeqCst);
+        let (flow, record) = (Arc::clone(&bench.flow), otp_record(&bench.lease, 0, &otp("a", &["u"])));
+        let task = tokio::spawn(async move { flow.handle(record).await });
+        while bench.policy.asked.load(SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        match revoked {
+            true => bench.lease.set(LeaseState::Draining),
+            false => bench.clock.advance(Duration::from_secs(300)),
+        }
+        task.await.unwrap();
+        assert_eq!(*bench.lease.abandoned.lock().unwrap(), if revoked { vec![0] } else { vec![] });
+        let expired = ended("u", "", Ending::Expired(Reason::known("policy_unavailable")));
+        assert_eq!(bench.endings(), if revoked { vec![] } else { vec![expired] });
+    }
+}
+
+/// Nothing is begun on a partition that is being given back, and nothing is sent on one that is gone.
+#[tokio::test]
+async fn fenced() {
+    for state in [LeaseState::Draining, LeaseState::Fenced] {
+        let bench = Bench::new().person("u", 1);
+        bench.lease.set(state);
+        bench.handle(otp_record(&bench.lease, 9, &otp("a", &["u"]))).await;
+        assert!(bench.tokens().is_empty() && bench.endings().is_empty());
+        assert_eq!(*bench.lease.abandoned.lock().unwrap(), [9]);
+    }
+}
+
+/// A panic in one job's send dead-letters that job; its sibling and its record come to their ends.
+#[tokio::test]
+async fn panic_costs_one_job() {
+    let bench = Bench::new().person("u", 2);
+    bench.provider.answers.lock().unwrap().push_back(Answer::Panic);
+    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+    let endings = bench.endings();
+    assert!(endings.contains(&ended("u", "d0", Ending::DeadLettered(Reason::known("panic")))));
+    assert!(endings.contains(&ended("u", "d1", Ending::Accepted)));
+    assert_eq!(*bench.lease.finished.lock().unwrap(), [0]);
+}
+
+/// A record for many devices becomes jobs before anything is sent, in recipient order, and remembers each acknowledged chunk.
+#[tokio::test]
+async fn explodes() {
+    let names: Vec<String> = (0..100).map(|n| format!("u{n:03}")).collect();
+    let mut bench = Bench::new();
+    for name in &names {
+        bench = bench.person(name, 3);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let event = otp("a", &names);
+    bench.handle(otp_record(&bench.lease, 4, &event)).await;
+    assert!(bench.tokens().is_empty(), "nothing is sent by the record itself");
+    let jobs = bench.forwards();
+    let users: Vec<_> = jobs
+        .iter()
+        .filter_map(|forward| match forward {
+            Forward::Job { tier: Tier::Now, job, .. } => Some(job.user.as_str().to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(users.len(), 300);
+    assert!(users.is_sorted());
+    let progress = bench.lease.progress.lock().unwrap().clone();
+    assert_eq!(progress, [(4, 21), (4, 42), (4, 63), (4, 84)]);
+    assert_eq!(*bench.lease.finished.lock().unwrap(), [4]);
+    // Read again after a crash: what was acknowledged is not repeated.
+    let mut again = otp_record(&FakeLease::new("otp-received"), 4, &event);
+    again.next_recipient = 84;
+    bench.handle(again).await;
+    assert_eq!(bench.forwards().len(), 16 * 3);
+}
+
+/// A cancel is remembered before anything is taken back, and each device gets a job that names the first one's entry.
+#[tokio::test]
+async fn cancel_withdraws() {
+    let bench = Bench::new().person("u", 1);
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    let mut cancel = otp("c", &["u"]);
+    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: "e".into() }));
+    bench.handle(otp_record(&bench.lease, 1, &cancel)).await;
+    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
+    bench.handle(bench.job_record(2)).await;
+    let pushed = bench.provider.pushed.lock().unwrap();
+    assert!(pushed[1].withdrawal);
+    assert_eq!(pushed[1].collapse, pushed[0].job);
+    assert_ne!(pushed[1].job, pushed[0].job);
+}
+
+/// A final decision withdraws the request from the person's phones; one that is not final does nothing.
+#[tokio::test]
+async fn decision_withdraws() {
+    let bench = Bench::new().person("u", 2);
+    let decision = |body| wire::Decision {
+        workspace_id: "w".into(),
+        r#type: wire::NotificationType::IdentityVerification.into(),
+        event_id: "e".into(),
+        user_id: "u".into(),
+        decision_id: "x".into(),
+        at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
+        body: Some(body),
+    };
+    let open = decision(wire::decision::Body::Asked(wire::Asked::default()));
+    bench.handle(record(Feed::Decision, &bench.lease, 0, "u", open.encode_to_vec())).await;
+    assert!(bench.forwards().is_empty());
+    let decided = decision(wire::decision::Body::Decided(wire::Decided::default()));
+    bench.handle(record(Feed::Decision, &bench.lease, 1, "u", decided.encode_to_vec())).await;
+    let forwards = bench.forwards();
+    let withdraws = |forward: &Forward| matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw);
+    assert!(forwards.len() == 2 && forwards.iter().all(withdraws));
+    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
+}
+
+/// A job of a newer schema waits for a newer worker byte for byte; a value that is no job is dead-lettered.
+#[tokio::test]
+async fn foreign_jobs() {
+    let bench = Bench::new().person("u", 1);
+    bench.answers(retryable());
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    let known = bench.job_record(1);
+    let mut newer = wire::PushJob::decode(&*known.payload.clone().unwrap()).unwrap();
+    newer.schema = 99;
+    let bytes = newer.encode_to_vec();
+    bench.handle(record(known.feed, &bench.lease, 1, "u", bytes.clone())).await;
+    let forwards = bench.forwards();
+    assert!(
+        matches!(forwards.as_slice(), [Forward::NewerJob { letter, .. }] if letter.payload.as_deref() == Some(&*bytes))
+    );
+    bench.handle(record(known.feed, &bench.lease, 2, "u", b"nonsense".to_vec())).await;
+    assert!(matches!(bench.forwards().as_slice(), [Forward::DeadRecord { .. }]));
+}
+
+/// A redriven record is read as the type that its header names; without one it goes back to the dead letters.
+#[tokio::test]
+async fn redriven() {
+    let bench = Bench::new().person("u", 1);
+    let mut redriven = otp_record(&bench.lease, 0, &otp("e", &["u"]));
+    redriven.feed = Feed::Redrive;
+    redriven.headers = Headers::new();
+    redriven.headers.push(TYPE_HEADER, "otp_received");
+    bench.handle(redriven).await;
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Accepted)]);
+    let mut lost = otp_record(&bench.lease, 1, &otp("f", &["u"]));
+    lost.feed = Feed::Redrive;
+    bench.handle(lost).await;
+    assert!(
+        matches!(bench.forwards().as_slice(), [Forward::DeadRecord { reason, .. }] if reason.as_str() == "no_type")
+    );
+}
+
+/// The future of a record on its way costs little memory: ten thousand of them are in flight.
+#[tokio::test]
+async fn record_future_is_small() {
+    let bench = Bench::new();
+    let future = bench.flow.handle(otp_record(&bench.lease, 0, &otp("e", &["u"])));
+    let bytes = std::mem::size_of_val(&future);
+    future.await;
+    assert!(bytes <= 2560, "{bytes} bytes");
+}

@@ -1,0 +1,165 @@
+//! The worker's loop: order by key, parallel across keys.
+//!
+//! The point: within one feed, a record begins only after the previous record of its key came to its end (answered, or forwarded and
+//! acknowledged). Different keys run at the same time, far beyond the number of partitions. Records without a key have no order.
+//!
+//! How: a lane for each key that has work. The first record of a key starts a task; what arrives meanwhile waits in the lane, and the
+//! same task takes it up when it is done, so a busy key costs no new task and the loop waits for nobody.
+//!
+//! It deliberately knows nothing of budgets (the source takes a permit for each record before it hands it over), of commits (the
+//! record's lease), and of what handling means (the [`Pipeline`]).
+//!
+//! It fails by not going on: a record whose handling panicked in spite of the pipeline's own care is given up, never finished.
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use tokio_util::task::TaskTracker;
+
+use crate::pipeline::Pipeline;
+use crate::seam::{Clock, Feed, Forwarder, PolicySource, PushProvider, Record, RecordSource};
+
+/// Runs one source until it is closed and everything that it handed out has come to an end.
+pub async fn run<R, S, P, F, C>(mut source: R, pipeline: Arc<Pipeline<S, P, F, C>>)
+where
+    R: RecordSource,
+    S: PolicySource,
+    P: PushProvider,
+    F: Forwarder,
+    C: Clock,
+{
+    let lanes = Arc::new(Lanes::default());
+    let tasks = TaskTracker::new();
+    while let Some(batch) = source.receive().await {
+        for record in batch {
+            let Some(key) = lanes.key(&record) else {
+                tasks.spawn(one(Arc::clone(&pipeline), record));
+                continue;
+            };
+            if let Some(record) = lanes.enter(key, record) {
+                tasks.spawn(lane(Arc::clone(&pipeline), Arc::clone(&lanes), key, record));
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn lane<S, P, F, C>(pipeline: Arc<Pipeline<S, P, F, C>>, lanes: Arc<Lanes>, key: u64, first: Record)
+where
+    S: PolicySource,
+    P: PushProvider,
+    F: Forwarder,
+    C: Clock,
+{
+    let mut next = Some(first);
+    while let Some(record) = next {
+        guarded(&pipeline, record).await;
+        next = lanes.next(key);
+    }
+}
+
+async fn one<S, P, F, C>(pipeline: Arc<Pipeline<S, P, F, C>>, record: Record)
+where
+    S: PolicySource,
+    P: PushProvider,
+    F: Forwarder,
+    C: Clock,
+{
+    guarded(&pipeline, record).await;
+}
+
+/// Handles one record. The pipeline catches panics where it knows what they cost; one that gets here must not take the lane with it.
+async fn guarded<S, P, F, C>(pipeline: &Pipeline<S, P, F, C>, record: Record)
+where
+    S: PolicySource,
+    P: PushProvider,
+    F: Forwarder,
+    C: Clock,
+{
+    let (lease, offset) = (Arc::clone(&record.lease), record.offset);
+    if AssertUnwindSafe(pipeline.handle(record)).catch_unwind().await.is_err() {
+        tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a panic outside any job");
+        lease.abandon(offset);
+    }
+}
+
+/// The keys that have work, and what waits for them.
+#[derive(Default)]
+struct Lanes {
+    hasher: RandomState,
+    busy: Mutex<Busy>,
+}
+
+/// By the hash of the key; `None` while nothing waits behind the record that is being handled.
+type Busy = HashMap<u64, Option<Box<VecDeque<Record>>>, Identity>;
+
+/// The keys of the map are hashes already.
+type Identity = std::hash::BuildHasherDefault<IdentityHasher>;
+
+#[derive(Default)]
+struct IdentityHasher(u64);
+
+impl std::hash::Hasher for IdentityHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only u64 keys are hashed with this; anything else still gives some number.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+impl Lanes {
+    /// The lane of a record; `None` when it has no order. Two keys with one hash share a lane: more order than promised, never less.
+    fn key(&self, record: &Record) -> Option<u64> {
+        match record.feed {
+            Feed::Event(kind) => record.key.as_deref().map(|key| self.hasher.hash_one((kind.index(), key))),
+            // One after the other in each hold partition: the head is the prober.
+            Feed::Hold => Some(self.hasher.hash_one((record.lease.topic(), record.lease.partition()))),
+            Feed::Job(..) | Feed::Redrive | Feed::Decision => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Busy> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the record back when its lane was free, which is now busy; keeps it when it must wait.
+    fn enter(&self, key: u64, record: Record) -> Option<Record> {
+        let mut busy = self.lock();
+        match busy.entry(key) {
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(None);
+                Some(record)
+            }
+            std::collections::hash_map::Entry::Occupied(mut lane) => {
+                lane.get_mut().get_or_insert_default().push_back(record);
+                None
+            }
+        }
+    }
+
+    /// The next record of a lane; without one the lane is free again.
+    fn next(&self, key: u64) -> Option<Record> {
+        let mut busy = self.lock();
+        let next = busy.get_mut(&key).and_then(Option::as_mut).and_then(|waiting| waiting.pop_front());
+        if next.is_none() {
+            busy.remove(&key);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
