@@ -1,10 +1,12 @@
 //! The limits of a pool, each with its unit and reason.
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Problems;
 
 /// How many connections a pool keeps, what each may carry, and when patience ends.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
     /// Connections kept open. Several, so that one sick path or one GOAWAY never stops a provider. 1 to 64.
@@ -21,7 +23,7 @@ pub struct PoolConfig {
     pub connect_spacing_ms: u64,
     /// Milliseconds of the first pause after a failed connect; doubled each time, jittered downwards by up to a half.
     pub backoff_min_ms: u64,
-    /// Milliseconds of the longest pause between connects.
+    /// Milliseconds of the longest pause between connects. Short, because one-time codes wait behind it.
     pub backoff_max_ms: u64,
     /// Milliseconds without a byte from the peer after which a PING asks whether it is there.
     pub ping_interval_ms: u64,
@@ -51,7 +53,7 @@ impl Default for PoolConfig {
             connect_timeout_ms: 5_000,
             connect_spacing_ms: 100,
             backoff_min_ms: 250,
-            backoff_max_ms: 30_000,
+            backoff_max_ms: 5_000,
             ping_interval_ms: 30_000,
             ping_timeout_ms: 5_000,
             response_body_max: 4_096,
@@ -65,14 +67,10 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// Everything that contradicts itself or cannot work, as sentences that name the key.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut require = |holds: bool, sentence: &str| {
-            if !holds {
-                problems.push(sentence.to_owned());
-            }
-        };
+    /// Everything that contradicts itself or cannot work.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let mut require = |holds, sentence| problems.require(holds, sentence);
         require((1..=64).contains(&self.connections), "connections must be between 1 and 64");
         require(self.max_streams_per_connection > 0, "max_streams_per_connection must be at least 1");
         require(self.request_timeout_ms >= 100, "request_timeout_ms must be at least 100");

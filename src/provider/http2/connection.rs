@@ -57,6 +57,8 @@ pub(super) struct Connection {
 pub(super) enum NotOpened {
     /// The connection takes no new streams.
     Leaving(Arc<str>),
+    /// The connection is full at this moment.
+    Full,
     /// The request itself cannot be sent.
     Malformed(Arc<str>),
 }
@@ -129,15 +131,20 @@ impl Connection {
         Ok(response)
     }
 
-    /// Tells a connection that is leaving from a request that cannot be sent.
+    /// Tells a connection that is leaving from one that is full and from a request that cannot be sent.
     fn not_opened(&self, error: &h2::Error) -> NotOpened {
-        let mut sender = self.sender();
-        let ready = sender.as_mut().map(|sender| sender.poll_ready(&mut Context::from_waker(Waker::noop())));
-        match ready {
-            None => NotOpened::Leaving(text(error)),
-            Some(Poll::Ready(Err(leaving))) => NotOpened::Leaving(text(&leaving)),
-            Some(Poll::Ready(Ok(()))) => NotOpened::Malformed(text(error)),
-            Some(Poll::Pending) => NotOpened::Leaving("the connection holds one request back".into()),
+        let mut guard = self.sender();
+        let Some(sender) = guard.as_mut() else { return NotOpened::Leaving(text(error)) };
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(leaving)) => NotOpened::Leaving(text(&leaving)),
+            Poll::Ready(Ok(())) => NotOpened::Malformed(text(error)),
+            Poll::Pending => {
+                // A stream of this handle waits for the peer's limit, which was lowered since the books were asked, and a
+                // handle takes no other before that one is open. A fresh handle does; the books know the new limit by then.
+                let fresh = sender.clone();
+                *sender = fresh;
+                NotOpened::Full
+            }
         }
     }
 

@@ -162,6 +162,7 @@ impl<'a, F: Fn() -> Request> Sending<'a, F> {
                 self.leave(Ending::Cut);
                 Err(SendError::NotProcessed(NotProcessed::Malformed(why)))
             }
+            Err(NotOpened::Full) => self.again(connection.id, "the peer lowered its stream limit".into()),
             Err(NotOpened::Leaving(why)) => {
                 self.shared.retire(connection.id, &why);
                 self.again(connection.id, why)

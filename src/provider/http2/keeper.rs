@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use super::{
     ConnectionId, PoolConfig,
@@ -23,15 +26,14 @@ const ROUND: Tick = 20;
 
 /// What the keeper remembers from one tick to the next.
 struct Keeper {
-    dialing: Option<tokio::task::JoinHandle<bool>>,
+    dialing: Option<JoinHandle<()>>,
     next_dial: Tick,
-    failures: u32,
     dials: u64,
     next_replacement: Tick,
 }
 
 pub(super) async fn keep(shared: Weak<Shared>) {
-    let mut keeper = Keeper { dialing: None, next_dial: 0, failures: 0, dials: 0, next_replacement: 0 };
+    let mut keeper = Keeper { dialing: None, next_dial: 0, dials: 0, next_replacement: 0 };
     let mut clock = interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -41,7 +43,7 @@ pub(super) async fn keep(shared: Weak<Shared>) {
         let now = Tick::try_from(elapsed.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX);
         shared.tick.store(now, Ordering::Relaxed);
         shared.state().sweep(now);
-        keeper.connect(&shared, now).await;
+        keeper.connect(&shared, now);
         if now % ROUND == 0 {
             keeper.replace_sick(&shared, now);
             let census = shared.state().census();
@@ -52,19 +54,21 @@ pub(super) async fn keep(shared: Weak<Shared>) {
 
 impl Keeper {
     /// Opens a connection if one is missing, none is being opened and it is time.
-    async fn connect(&mut self, shared: &Arc<Shared>, now: Tick) {
-        if self.dialing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
-            && let Some(dialing) = self.dialing.take()
-        {
-            let opened = dialing.await.unwrap_or(false);
-            self.failures = if opened { 0 } else { self.failures.saturating_add(1) };
-            let pause = if opened { shared.config.connect_spacing_ms } else { backoff(&shared.config, self.failures) };
-            self.next_dial = now.saturating_add(ticks(pause));
-        }
+    fn connect(&mut self, shared: &Arc<Shared>, now: Tick) {
         let (census, closing) = {
             let state = shared.state();
             (state.census(), state.is_closing())
         };
+        if census.proven {
+            shared.failures.store(0, Ordering::Relaxed);
+        }
+        if self.dialing.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.dialing = None;
+            let failures = shared.failures.load(Ordering::Relaxed);
+            let pause =
+                if failures == 0 { shared.config.connect_spacing_ms } else { backoff(&shared.config, failures) };
+            self.next_dial = now.saturating_add(ticks(pause));
+        }
         if self.dialing.is_some() || closing || now < self.next_dial || census.open >= shared.config.connections {
             return;
         }
@@ -97,22 +101,21 @@ fn backoff(config: &PoolConfig, failures: u32) -> u64 {
     rand::random_range(ceiling / 2..=ceiling)
 }
 
-/// Opens one connection and leaves a task behind that drives it. True if it is in service.
-async fn open(shared: Weak<Shared>, id: ConnectionId) -> bool {
-    let Some(shared) = shared.upgrade() else { return false };
+/// Opens one connection and leaves a task behind that drives it.
+async fn open(shared: Weak<Shared>, id: ConnectionId) {
+    let Some(shared) = shared.upgrade() else { return };
     let turn = usize::try_from(id.0).unwrap_or(0);
     let limit = shared.config.connect_timeout();
     match establish(&shared, id, turn, limit).await {
         Ok(()) => {
             shared.set_failure(None);
             shared.telemetry.opened.increment(1);
-            true
         }
         Err(why) => {
+            shared.failures.fetch_add(1, Ordering::Relaxed);
             shared.telemetry.connect_failures.increment(1);
             tracing::warn!(pool = %shared.name, connection = %id, why = %why, "cannot connect");
             shared.set_failure(Some(why));
-            false
         }
     }
 }
@@ -135,14 +138,19 @@ async fn establish(shared: &Arc<Shared>, id: ConnectionId, turn: usize, limit: D
     }
     tracing::info!(pool = %shared.name, connection = %id, "connected");
     let watcher = Arc::downgrade(shared);
+    let born = Instant::now();
     tokio::spawn(async move {
         let why = drive.await;
-        if let Some(shared) = watcher.upgrade() {
-            if shared.let_go(id) {
-                shared.telemetry.lost.increment(1);
-                tracing::warn!(pool = %shared.name, connection = %id, why = %why, "connection lost");
-            }
-            shared.closed(id);
+        let Some(shared) = watcher.upgrade() else { return };
+        if shared.let_go(id) {
+            shared.telemetry.lost.increment(1);
+            tracing::warn!(pool = %shared.name, connection = %id, why = %why, "connection lost");
+        }
+        let answered = shared.closed(id);
+        if !answered && born.elapsed() < shared.config.ping_interval() {
+            // Opened only to be closed again: as good as not opened, and not to be repeated at once.
+            shared.failures.fetch_add(1, Ordering::Relaxed);
+            shared.set_failure(Some(why));
         }
     });
     Ok(())

@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub(super) tick: AtomicU32,
     pub(super) epoch: Instant,
     pub(super) emptied: Notify,
+    /// Failed dials, and connections that ended young without an answer, since the last success. Paces the next dial.
+    pub(super) failures: AtomicU32,
     state: Mutex<State<Arc<Connection>>>,
     /// Why there is no connection, for those who wait for one.
     failure: Mutex<Option<Arc<str>>>,
@@ -91,6 +93,7 @@ impl Pool {
             tick: AtomicU32::new(0),
             epoch: Instant::now(),
             emptied: Notify::new(),
+            failures: AtomicU32::new(0),
             state: Mutex::new(State::new(laws)),
             failure: Mutex::new(None),
         });
@@ -137,7 +140,7 @@ impl Pool {
 
     /// Counts of the moment.
     pub fn stats(&self) -> PoolStats {
-        let Census { open, draining, in_flight, waiting } = self.shared.state().census();
+        let Census { open, draining, in_flight, waiting, proven: _ } = self.shared.state().census();
         PoolStats { open, draining, in_flight, waiting }
     }
 
@@ -218,13 +221,15 @@ impl Shared {
         retired.is_some()
     }
 
-    pub(super) fn closed(&self, id: ConnectionId) {
+    /// True if the connection had ever given an answer.
+    pub(super) fn closed(&self, id: ConnectionId) -> bool {
         let now = self.now();
         let mut state = self.state();
-        state.closed(id, now);
+        let answered = state.closed(id, now);
         if state.is_empty() {
             self.emptied.notify_waiters();
         }
+        answered
     }
 
     pub(super) fn set_failure(&self, failure: Option<Arc<str>>) {

@@ -35,6 +35,8 @@ pub(in crate::provider::http2) struct State<C> {
     queue: VecDeque<(usize, u64)>,
     waiting: usize,
     tickets: u64,
+    /// The connection that comes first among equals.
+    turn: usize,
     closing: bool,
 }
 
@@ -99,6 +101,8 @@ pub(in crate::provider::http2) struct Census {
     pub(in crate::provider::http2) draining: usize,
     pub(in crate::provider::http2) in_flight: usize,
     pub(in crate::provider::http2) waiting: usize,
+    /// An open connection has given an answer: the provider is there.
+    pub(in crate::provider::http2) proven: bool,
 }
 
 impl<C> Member<C> {
@@ -122,11 +126,12 @@ impl<C: Clone> State<C> {
             queue: VecDeque::new(),
             waiting: 0,
             tickets: 0,
+            turn: 0,
             closing: false,
         }
     }
 
-    /// Enters a request: it gets a stream at once if one is free and nobody waits, else a place in the queue.
+    /// Enters a request: it gets a stream at once if one is free that nobody waits for, else a place in the queue.
     /// The key names it until `leave`; there is none when the pool is closing.
     pub(in crate::provider::http2) fn enter(
         &mut self,
@@ -138,7 +143,8 @@ impl<C: Clone> State<C> {
         if self.closing {
             return (usize::MAX, Turn::Closing);
         }
-        let free = if self.waiting == 0 { self.pick(avoid) } else { None };
+        // Whoever waits cannot use what is free now, or would have been given it.
+        let free = self.pick(avoid);
         self.tickets += 1;
         let mut exchange = Exchange {
             ticket: self.tickets,
@@ -170,9 +176,10 @@ impl<C: Clone> State<C> {
         Grant { connection: member.connection.clone(), expires: exchange.expires }
     }
 
-    /// The least loaded open connection with a free stream; the avoided one only if it is the only one open.
-    fn pick(&self, avoid: Option<ConnectionId>) -> Option<usize> {
-        let mut best: Option<(usize, u32)> = None;
+    /// The least loaded open connection with a free stream, in turn among equals, so that none goes cold; the avoided one only
+    /// if it is the only one open.
+    fn pick(&mut self, avoid: Option<ConnectionId>) -> Option<usize> {
+        let mut best: Option<(u32, usize, usize)> = None;
         let mut only_avoided = None;
         let mut others = false;
         for (index, member) in &self.members {
@@ -184,13 +191,16 @@ impl<C: Clone> State<C> {
             if member.in_flight >= member.limit(&self.laws) {
                 continue;
             }
+            let candidate = (member.in_flight, index.wrapping_sub(self.turn), index);
             if avoided {
                 only_avoided = Some(index);
-            } else if best.is_none_or(|(_, load)| member.in_flight < load) {
-                best = Some((index, member.in_flight));
+            } else if best.is_none_or(|best| candidate < best) {
+                best = Some(candidate);
             }
         }
-        best.map(|(index, _)| index).or(if others { None } else { only_avoided })
+        let picked = best.map(|(_, _, index)| index).or(if others { None } else { only_avoided })?;
+        self.turn = picked + 1;
+        Some(picked)
     }
 
     /// Asks again for a waiting request.
@@ -314,16 +324,18 @@ impl<C: Clone> State<C> {
         Some(connection)
     }
 
-    /// The connection has ended.
-    pub(in crate::provider::http2) fn closed(&mut self, id: ConnectionId, now: Tick) {
-        if let Some((index, member)) = self.member(id) {
-            member.draining = true;
-            member.gone = true;
-            if member.in_flight == 0 {
-                self.members.remove(index);
-            }
-            self.serve(now);
+    /// The connection has ended. True if it had ever given an answer.
+    pub(in crate::provider::http2) fn closed(&mut self, id: ConnectionId, now: Tick) -> bool {
+        let Some((index, member)) = self.member(id) else { return false };
+        member.draining = true;
+        member.gone = true;
+        let answered = member.samples > 0;
+        if member.in_flight == 0 {
+            self.members.remove(index);
         }
+        // Whoever avoids a connection may have been waiting for this one to go.
+        self.serve(now);
+        answered
     }
 
     /// Wakes every request whose time is over. One that takes no notice is not woken again.
@@ -368,6 +380,7 @@ impl<C: Clone> State<C> {
             draining,
             in_flight: self.exchanges.len() - self.waiting,
             waiting: self.waiting,
+            proven: self.members.iter().any(|(_, m)| !m.draining && m.samples > 0),
         }
     }
 }

@@ -1,4 +1,8 @@
 //! The pool against peers that speak frames by hand, in memory under a paused clock, and over real TLS.
-mod core;
+mod answers;
+mod books;
+mod health;
+mod limits;
+mod losses;
 mod peer;
 mod tls;

@@ -6,11 +6,12 @@ use http::{HeaderMap, uri::Authority};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
+    task::JoinHandle,
     time::Instant,
 };
 
 use crate::provider::http2::{
-    Pool, PoolConfig, Request, WarmUp,
+    Answer, Pool, PoolConfig, Request, SendError, WarmUp,
     connection::Io,
     dial::{Dial, Dialed},
 };
@@ -145,6 +146,16 @@ impl Peer {
         self.write(HEADERS, END_HEADERS | if end { END_STREAM } else { 0 }, stream, &block).await;
     }
 
+    /// Serves every request with this status until the client closes the line; returns how many there were.
+    pub(super) async fn serve(mut self, status: u16) -> usize {
+        let mut served = 0;
+        while let Some(stream) = self.maybe_request().await {
+            self.answer(stream, status, b"").await;
+            served += 1;
+        }
+        served
+    }
+
     pub(super) async fn reset(&mut self, stream: u32, code: u32) {
         self.write(RST_STREAM, 0, stream, &code.to_be_bytes()).await;
     }
@@ -196,6 +207,19 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// The next connection's far end, which says nothing at all.
+    pub(super) async fn next_mute(&mut self) -> DuplexStream {
+        self.lines.recv().await.expect("the pool opens a connection")
+    }
+
+    /// The next connection's far end, if one is opened within this time.
+    pub(super) async fn next_within(&mut self, time: Duration, streams: u32) -> Option<Peer> {
+        let io = tokio::time::timeout(time, self.lines.recv()).await.ok()??;
+        Some(Peer::greet(Box::new(io), streams).await)
+    }
+}
+
 /// A pool in memory whose first `refusals` dials fail.
 pub(super) fn pool_after(refusals: usize, config: PoolConfig, warm_up: WarmUp) -> (Pool, Lines) {
     let (sender, lines) = mpsc::unbounded_channel();
@@ -217,6 +241,26 @@ pub(super) fn request() -> Request {
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
     }
+}
+
+/// A request under way in a task of its own.
+pub(super) type Sent = JoinHandle<Result<Answer, SendError>>;
+
+pub(super) fn send(pool: &Pool) -> Sent {
+    send_within(pool, 60)
+}
+
+pub(super) fn send_within(pool: &Pool, seconds: u64) -> Sent {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.send(request, in_seconds(seconds)).await })
+}
+
+pub(super) async fn status(sent: Sent) -> u16 {
+    sent.await.expect("no panic").expect("an answer").status.as_u16()
+}
+
+pub(super) async fn failure(sent: Sent) -> SendError {
+    sent.await.expect("no panic").expect_err("no answer")
 }
 
 pub(super) fn in_seconds(seconds: u64) -> std::time::Instant {

@@ -4,21 +4,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::peer::{
-    INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, in_seconds, one_connection, pool, pool_after, request,
+    DATA, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, failure, in_seconds, one_connection, pool, pool_after,
+    request, send, send_within, status,
 };
-use crate::provider::http2::{NotProcessed, Pool, PoolConfig, SendError, Unknown, WarmUp, exchange::Sending};
-
-fn send(pool: &Pool) -> tokio::task::JoinHandle<Result<crate::provider::http2::Answer, SendError>> {
-    send_within(pool, 60)
-}
-
-fn send_within(
-    pool: &Pool,
-    seconds: u64,
-) -> tokio::task::JoinHandle<Result<crate::provider::http2::Answer, SendError>> {
-    let pool = pool.clone();
-    tokio::spawn(async move { pool.send(request, in_seconds(seconds)).await })
-}
+use crate::provider::http2::{NotProcessed, PoolConfig, SendError, Unknown, WarmUp, exchange::Sending};
 
 /// The answer's status and body come back as the peer sent them.
 #[tokio::test(start_paused = true)]
@@ -43,8 +32,8 @@ async fn a_body_is_capped() {
     let mut peer = lines.next(100).await;
     let stream = peer.request().await;
     peer.head(stream, 503, false).await;
-    peer.write(super::peer::DATA, 0, stream, &[b'x'; 200]).await;
-    peer.write(super::peer::DATA, 0, stream, &[b'y'; 57]).await;
+    peer.write(DATA, 0, stream, &[b'x'; 200]).await;
+    peer.write(DATA, 0, stream, &[b'y'; 57]).await;
     let answer = sending.await.expect("no panic").expect("an answer");
     assert_eq!((answer.status.as_u16(), answer.body.len(), answer.complete), (503, 256, false));
     assert_eq!(peer.until(RST_STREAM).await.expect("a reset").stream, stream);
@@ -70,7 +59,7 @@ async fn a_timeout_is_unknown_and_punctual() {
     let sending = send_within(&pool, 3);
     let mut peer = lines.next(100).await;
     let stream = peer.request().await;
-    let error = sending.await.expect("no panic").expect_err("no answer");
+    let error = failure(sending).await;
     assert!(matches!(error, SendError::Unknown { cause: Unknown::Timeout, .. }), "{error}");
     let late = Instant::now().into_std().checked_duration_since(deadline).expect("not early");
     assert!(late <= Duration::from_millis(250), "{late:?} late");
@@ -82,7 +71,7 @@ async fn a_timeout_is_unknown_and_punctual() {
 async fn a_deadline_before_the_hand_over_is_its_own_error() {
     let (pool, mut lines) = pool_after(2, one_connection(), WarmUp::None);
     let sending = send_within(&pool, 0);
-    assert_eq!(sending.await.expect("no panic").expect_err("too late"), SendError::Deadline);
+    assert_eq!(failure(sending).await, SendError::Deadline);
     let mut peer = lines.next(100).await;
     assert!(peer.requests_within(Duration::from_secs(1)).await.is_empty());
 }
@@ -91,7 +80,7 @@ async fn a_deadline_before_the_hand_over_is_its_own_error() {
 #[tokio::test(start_paused = true)]
 async fn no_connection_is_not_processed_and_says_why() {
     let (pool, _lines) = pool_after(usize::MAX, one_connection(), WarmUp::None);
-    let error = send(&pool).await.expect("no panic").expect_err("no connection");
+    let error = failure(send(&pool)).await;
     let SendError::NotProcessed(NotProcessed::NoConnection(why)) = error else { panic!("{error}") };
     assert!(why.contains("connection refused by the test"), "{why}");
 }
@@ -107,7 +96,7 @@ async fn a_refused_stream_is_resent() {
     let second = peer.request().await;
     assert_ne!(first, second);
     peer.answer(second, 200, b"").await;
-    assert_eq!(sending.await.expect("no panic").expect("an answer").status, 200);
+    assert_eq!(status(sending).await, 200);
 }
 
 /// A request that is refused again and again is given back as not processed, after a bounded number of resends.
@@ -120,7 +109,7 @@ async fn resends_are_bounded() {
         let stream = peer.request().await;
         peer.reset(stream, REFUSED_STREAM).await;
     }
-    let error = sending.await.expect("no panic").expect_err("refused");
+    let error = failure(sending).await;
     assert!(matches!(error, SendError::NotProcessed(NotProcessed::Refused { attempts: 3, .. })), "{error}");
 }
 
@@ -132,7 +121,7 @@ async fn another_reset_is_unknown() {
     let mut peer = lines.next(100).await;
     let stream = peer.request().await;
     peer.reset(stream, INTERNAL_ERROR).await;
-    let error = sending.await.expect("no panic").expect_err("reset");
+    let error = failure(sending).await;
     assert!(matches!(error, SendError::Unknown { cause: Unknown::Reset(_), .. }), "{error}");
     assert!(peer.requests_within(Duration::from_secs(30)).await.is_empty());
 }
@@ -150,8 +139,8 @@ async fn go_away_resends_exactly_what_was_not_processed() {
     new.answer(again, 201, b"").await;
     old.answer(low, 202, b"").await;
     let mut statuses = [0, 0];
-    for (status, sending) in statuses.iter_mut().zip([first, second]) {
-        *status = sending.await.expect("no panic").expect("an answer").status.as_u16();
+    for (seen, sending) in statuses.iter_mut().zip([first, second]) {
+        *seen = status(sending).await;
     }
     statuses.sort_unstable();
     assert_eq!((statuses, high > low), ([201, 202], true));
