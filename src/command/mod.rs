@@ -1,1 +1,77 @@
-//! Being written.
+//! The command line: one file for each subcommand.
+//!
+//! The point: a subcommand is a struct of its arguments with a `run`, and every way to fail has an exit code that scripts and
+//! orchestrators can tell apart ([`Failure`]).
+//!
+//! It deliberately decides nothing: what a command does is in the library's other modules.
+mod check_config;
+mod failure;
+
+pub use failure::Failure;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Problems};
+
+/// Delivers security events from Kafka to the phones where people act on them.
+#[derive(Parser)]
+#[command(name = "watchbell", version, after_help = failure::EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    CheckConfig(check_config::CheckConfig),
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::CheckConfig(command) => command.run(),
+        }
+    }
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    /// A TOML file with what differs from the defaults; the environment (WATCHBELL_<SECTION>__<KEY>) outweighs it.
+    #[arg(long, value_name = "FILE", env = "WATCHBELL_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Checked for what every command needs.
+    #[expect(dead_code, reason = "the commands that need no provider come next")]
+    pub(crate) fn load(&self) -> Result<Config, Problems> {
+        Config::load(self.config.as_deref(), environment())
+    }
+
+    /// Checked for what the worker needs too.
+    pub(crate) fn load_for_worker(&self) -> Result<Config, Problems> {
+        Config::load_for_worker(self.config.as_deref(), environment())
+    }
+}
+
+/// Variables that are no text are nobody's configuration.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Runs the command line and returns the exit code of the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let result = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command.run(),
+        Err(error) => return failure::usage(&error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

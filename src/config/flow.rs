@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::provider::http2::PoolConfig;
 use crate::settings::Problems;
 
 /// Section `[fanout]`.
@@ -24,6 +25,8 @@ pub struct FanoutConfig {
 pub struct ProviderConfig {
     /// Milliseconds that one push may take, waiting for a connection and one resend included.
     pub push_timeout_ms: u32,
+    /// The connections.
+    pub pool: PoolConfig,
 }
 
 /// Section `[hold]`.
@@ -78,6 +81,11 @@ impl ProviderConfig {
     pub(super) fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.require(self.push_timeout_ms >= 100, "push_timeout_ms must be at least 100");
+        problems.require(
+            self.pool.request_timeout_ms <= self.push_timeout_ms.into(),
+            "pool.request_timeout_ms must not exceed push_timeout_ms: nobody would wait for the answer",
+        );
+        problems.nest("pool", self.pool.problems());
         problems
     }
 }

@@ -27,6 +27,7 @@ fn the_defaults_are_a_whole_configuration() {
     let config = Config::load(None, []).unwrap();
     assert_eq!(config.kafka.session_timeout_ms, 6_000);
     assert_eq!(config.retry, RetryPolicy::default());
+    assert_eq!(config.provider.pool, crate::provider::http2::PoolConfig::default());
 }
 
 #[test]
@@ -78,6 +79,8 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "no.such.property" = 1
         [worker]
         drain_deadline_ms = 5000
+        [provider.pool]
+        connections = 0
         [topics]
         dlq = "watchbell.outcomes"
         [apns.main]
@@ -97,6 +100,7 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "kafka.heartbeat_interval_ms must be",
         "kafka.properties.group.id is set by Watchbell itself; use kafka.group",
         "kafka.properties.no.such.property is refused by librdkafka",
+        "provider.pool.connections must be between 1 and 64",
         "topics.outcomes has the same name as dlq",
         "worker.drain_deadline_ms (5000) must be above provider.push_timeout_ms (10000)",
         "fcm.Main.apps is empty",

@@ -36,14 +36,19 @@ pub struct PolicyConfig {
 }
 
 impl PolicyConfig {
+    /// The store's product, for people.
+    pub fn store_name(&self) -> &'static str {
+        match scheme(self.store_url.as_ref()).as_deref() {
+            Some("sqlite") => "SQLite",
+            _ => "PostgreSQL",
+        }
+    }
+
     /// Everything that contradicts itself or cannot work.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
-        let scheme = |url: &Option<SecretString>| {
-            url.as_ref().map(|url| url.expose_secret().split(':').next().unwrap_or_default().to_owned())
-        };
-        let store = scheme(&self.store_url);
-        let redis = scheme(&self.redis_url);
+        let store = scheme(self.store_url.as_ref());
+        let redis = scheme(self.redis_url.as_ref());
         problems.require(
             matches!(store.as_deref(), Some("postgres" | "postgresql" | "sqlite")),
             "store_url must be postgres://user:password@host/database or sqlite:path",
@@ -71,4 +76,8 @@ impl PolicyConfig {
         problems.require(self.redis_timeout_ms >= 1, "redis_timeout_ms must be at least 1");
         problems
     }
+}
+
+fn scheme(url: Option<&SecretString>) -> Option<String> {
+    url.map(|url| url.expose_secret().split(':').next().unwrap_or_default().to_owned())
 }

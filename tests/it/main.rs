@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
+mod commands;
 mod services;
 mod support;

@@ -1,0 +1,68 @@
+//! `watchbell check-config`: tells everything that is wrong with a configuration, or what it amounts to.
+use std::fmt::Write;
+
+use clap::Args;
+
+use super::{ConfigArgs, Failure};
+use crate::config::Config;
+
+/// Check the worker's configuration: every problem at once, or OK with a summary.
+#[derive(Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl CheckConfig {
+    #[expect(clippy::print_stdout, reason = "the summary is what the command is for")]
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.config.load_for_worker()?;
+        println!("OK");
+        print!("{}", summary(&config));
+        Ok(())
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        writeln!(text, "  {name:<10} {value}").ok();
+    };
+    let (kafka, topics) = (&config.kafka, &config.topics);
+    let sasl = kafka.security.sasl_mechanism.map_or(String::new(), |mechanism| format!(" {}", mechanism.name()));
+    line("Kafka", format!("{} over {}{sasl}", kafka.bootstrap_servers, kafka.security.protocol.name()));
+    line("groups", format!("{}, {}, {}", kafka.group, kafka.jobs_group(), kafka.withdraw_group()));
+    let events = crate::event::NotificationType::ALL.map(|kind| topics.event(kind));
+    line(
+        "reads",
+        format!(
+            "{}, {}, {}.*, {}.*, {}",
+            events.join(", "),
+            topics.decisions,
+            topics.jobs,
+            topics.hold,
+            topics.redrive
+        ),
+    );
+    line("writes", format!("{}.*, {}.*, {}, {}", topics.jobs, topics.hold, topics.dlq, topics.outcomes));
+    let redis = if config.policy.redis_url.is_some() { "behind Redis" } else { "without Redis" };
+    line("store", format!("{} {redis}, answers at most {} s old", config.policy.store_name(), config.policy.ttl_s));
+    for (name, apns) in &config.apns {
+        let (apps, environment) = (apns.apps.join(", "), apns.environment.name());
+        line(&format!("apns.{name}"), format!("{apps} ({environment}){}", at(apns.base_url.as_deref())));
+    }
+    for (name, fcm) in &config.fcm {
+        line(&format!("fcm.{name}"), format!("{}{}", fcm.apps.join(", "), at(fcm.base_url.as_deref())));
+    }
+    line("in flight", format!("{} records", config.in_flight.max));
+    let (push, drain) = (config.provider.push_timeout_ms, config.worker.drain_deadline_ms);
+    let poll = kafka.max_poll_interval_ms;
+    line("times", format!("push {push} ms < drain {drain} ms < poll {poll} ms"));
+    line("HTTP", config.worker.http_listen.clone());
+    text
+}
+
+fn at(base_url: Option<&str>) -> String {
+    base_url.map_or(String::new(), |url| format!(" at {url}"))
+}
