@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Config;
+use crate::pipeline::{FlowConfig, WaveConfig};
 use crate::provider::http2::PoolConfig;
 use crate::settings::Problems;
 
@@ -61,6 +63,27 @@ pub struct WorkerConfig {
     pub drain_deadline_ms: u32,
 }
 
+impl Config {
+    /// The flow's numbers.
+    pub fn flow(&self) -> FlowConfig {
+        let (fanout, dead) = (&self.fanout, &self.dead_tokens);
+        FlowConfig {
+            recipients_max: fanout.recipients_max,
+            inline_max: fanout.inline_max,
+            chunk_jobs: fanout.chunk_max,
+            push_timeout: Duration::from_millis(self.provider.push_timeout_ms.into()),
+            probe_interval: Duration::from_millis(self.hold.probe_interval_ms.into()),
+            clock_skew: Duration::from_millis(dead.clock_skew_ms.into()),
+            wave: WaveConfig {
+                window: Duration::from_secs(dead.wave_window_s.into()),
+                dead_min: dead.wave_dead_min,
+                dead_percent: dead.wave_dead_percent,
+            },
+            retry: self.retry.clone(),
+        }
+    }
+}
+
 impl FanoutConfig {
     pub(super) fn problems(&self) -> Problems {
         let mut problems = Problems::default();
@@ -73,11 +96,6 @@ impl FanoutConfig {
 }
 
 impl ProviderConfig {
-    /// How long one push may take.
-    pub fn push_timeout(&self) -> Duration {
-        Duration::from_millis(self.push_timeout_ms.into())
-    }
-
     pub(super) fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.require(self.push_timeout_ms >= 100, "push_timeout_ms must be at least 100");
@@ -91,11 +109,6 @@ impl ProviderConfig {
 }
 
 impl HoldConfig {
-    /// The pause between two tries.
-    pub fn probe_interval(&self) -> Duration {
-        Duration::from_millis(self.probe_interval_ms.into())
-    }
-
     pub(super) fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.require(self.probe_interval_ms >= 100, "probe_interval_ms must be at least 100");

@@ -28,6 +28,7 @@ fn the_defaults_are_a_whole_configuration() {
     assert_eq!(config.kafka.session_timeout_ms, 6_000);
     assert_eq!(config.retry, RetryPolicy::default());
     assert_eq!(config.provider.pool, crate::provider::http2::PoolConfig::default());
+    assert_eq!(format!("{:?}", config.flow()), format!("{:?}", crate::pipeline::FlowConfig::default()));
 }
 
 #[test]
