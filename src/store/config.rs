@@ -2,6 +2,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::settings::{Problems, redacted};
 
@@ -72,9 +73,27 @@ impl PolicyConfig {
         );
         problems.require((1..=65_536).contains(&self.cache_max_mib), "cache_max_mib must be between 1 and 65536");
         problems.require((1..=1_000).contains(&self.store_concurrency), "store_concurrency must be between 1 and 1000");
-        problems.require(self.store_timeout_ms >= 10, "store_timeout_ms must be at least 10");
-        problems.require(self.redis_timeout_ms >= 1, "redis_timeout_ms must be at least 1");
+        // Two reads of one row are put in order by the moments at which they began: a read must not last as long as its copy lives.
+        let half_ttl_ms = self.ttl_s.saturating_mul(500);
+        problems.require(
+            (10..=half_ttl_ms.max(10)).contains(&self.store_timeout_ms),
+            "store_timeout_ms must be at least 10 and at most half of ttl_s",
+        );
+        problems.require(
+            (1..=half_ttl_ms.max(1)).contains(&self.redis_timeout_ms),
+            "redis_timeout_ms must be at least 1 and at most half of ttl_s",
+        );
         problems
+    }
+
+    /// [`Self::store_url`]; empty where there is none, which [`Self::problems`] refuses.
+    pub(super) fn store_url(&self) -> &str {
+        self.store_url.as_ref().map_or("", ExposeSecret::expose_secret)
+    }
+
+    /// [`Self::store_timeout_ms`].
+    pub(super) fn store_timeout(&self) -> Duration {
+        Duration::from_millis(self.store_timeout_ms.into())
     }
 }
 

@@ -1,2 +1,25 @@
-//! Being written.
+//! The policy store: workspaces' settings, people's preferences and devices, and which events were withdrawn.
+//!
+//! PostgreSQL or SQLite is the truth; a cache in this process stands in front of it. The point is freshness with a bound that can be
+//! stated: a copy is used for at most one TTL, counted from its read at the store, and changes reach the caches within milliseconds.
+//! Deliberately not here: the rule that decides (`policy`), and who may write what.
+//!
+//! It fails as [`crate::seam::Unavailable`]: while nothing can be reached, the last known values serve up to `policy.max_stale_s`, and
+//! after that the caller waits. It never guesses, and never drops.
+mod admin;
+mod cache;
 pub mod config;
+mod database;
+mod error;
+mod policy;
+mod read;
+mod round;
+mod schema;
+mod write;
+
+pub use admin::{Admin, Announced};
+pub use config::PolicyConfig;
+pub use error::{OpenError, WriteError};
+pub use policy::{Policy, open, open_with};
+pub use schema::{Migrated, migrate};
+pub use write::{APP_BYTES_MAX, Change, DEVICES_MAX, DISPLAY_NAME_BYTES_MAX, LOCALE_BYTES_MAX, TOKEN_BYTES_MAX};

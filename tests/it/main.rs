@@ -6,4 +6,6 @@
 
 mod commands;
 mod services;
+mod store_behaviour;
+mod store_support;
 mod support;

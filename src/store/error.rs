@@ -1,0 +1,74 @@
+//! What can go wrong with the policy store, for the people who start it and for the code that uses it.
+use crate::seam::Unavailable;
+
+/// Why the store could not be opened or migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Contradictory settings; all of them.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The URL is none, or of a kind that is not supported.
+    #[error("policy.{key} is not usable: {why}")]
+    Url {
+        /// `store_url` or `redis_url`.
+        key: &'static str,
+        /// What is wrong; never the URL itself, which may hold a password.
+        why: String,
+    },
+    /// The store did not answer.
+    #[error("the policy store cannot be reached: {0}")]
+    Unreachable(String),
+    /// It was never migrated, or by an older version.
+    #[error("the policy store's schema is at version {found}, this version needs {needed}: run `watchbell migrate` first")]
+    Unmigrated {
+        /// The highest version applied; 0 for none.
+        found: i64,
+        /// The version that this program needs.
+        needed: i64,
+    },
+    /// It was migrated by a newer version.
+    #[error(
+        "the policy store's schema is at version {found}, newer than the {needed} that this version knows: run the version that \
+         migrated it, or a newer one"
+    )]
+    Newer {
+        /// The highest version applied.
+        found: i64,
+        /// The version that this program needs.
+        needed: i64,
+    },
+    /// A migration was changed after it was applied.
+    #[error("the policy store's schema at version {0} was made by other statements than this version's: it was built by hand or by a fork")]
+    Altered(i64),
+    /// Another process has the SQLite file.
+    #[error(
+        "{file} is in use by another process. SQLite serves one process: stop the other one, or use PostgreSQL (policy.store_url) for \
+         several"
+    )]
+    InUse {
+        /// The lock file.
+        file: String,
+    },
+    /// A migration failed; the store is as it was.
+    #[error("the migration failed: {0}")]
+    Migration(String),
+    /// The Redis that answered cannot be used.
+    #[error("policy.redis_url: {0}")]
+    Redis(String),
+}
+
+/// Why a write was not made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The store cannot be reached, or did not answer in time: whether the write was made is not known.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The write breaks a rule; nothing was written.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// An [`Unavailable`] of the store. What the database says names tables and constraints, never the values of a row.
+pub(super) fn unavailable(error: &sqlx::Error) -> Unavailable {
+    Unavailable { what: "policy store", why: error.to_string() }
+}

@@ -1,0 +1,199 @@
+//! [`Policy`]: the caches in front of the store of record, as one [`PolicySource`].
+use std::sync::Arc;
+
+use super::admin::Admin;
+use super::cache::{Begin, Fingerprints, Level, Limits, Moment, Origin};
+use super::config::PolicyConfig;
+use super::database::{Database, Missing};
+use super::error::{OpenError, unavailable};
+use super::read::{EventKey, UserKey};
+use super::round::Round;
+use super::schema;
+use crate::event::{EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::policy::{UserEntry, Workspace};
+use crate::seam::{Clock, DeadToken, PolicySource, Query, Removal, Resolved, SystemClock, Unavailable};
+
+/// How often one question is asked anew because the answer was overtaken by a change while it was read. Each time needs another change
+/// to the same few keys within a millisecond or two.
+const ROUNDS_MAX: usize = 4;
+
+/// Settings, preferences, devices and withdrawals, cached. Clones share everything.
+#[derive(Clone)]
+pub struct Policy {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// What clones share.
+pub(super) struct Inner {
+    pub(super) database: Database,
+    pub(super) fingerprints: Fingerprints,
+    pub(super) workspaces: Arc<Level<Arc<Workspace>>>,
+    pub(super) users: Arc<Level<UserEntry>>,
+    pub(super) clock: Arc<dyn Clock>,
+    origin: Origin,
+}
+
+/// Opens the policy store. It must have been migrated.
+pub async fn open(config: &PolicyConfig) -> Result<Policy, OpenError> {
+    open_with(config, Arc::new(SystemClock)).await
+}
+
+/// As [`open`], by another clock.
+pub async fn open_with(config: &PolicyConfig, clock: Arc<dyn Clock>) -> Result<Policy, OpenError> {
+    let problems: Vec<String> = config.problems().into_iter().map(|problem| format!("policy.{problem}")).collect();
+    if !problems.is_empty() {
+        return Err(OpenError::Config(problems));
+    }
+    let database = Database::connect(config, Missing::Refuse).await?;
+    schema::check(&database).await?;
+    Ok(Policy { inner: Arc::new(Inner::new(config, database, clock)) })
+}
+
+/// A workspace's entry is a few hundred bytes and serves all its people: an eighth of the room holds thousands.
+const WORKSPACES_SHARE: u64 = 8;
+
+impl Inner {
+    fn new(config: &PolicyConfig, database: Database, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits {
+            ttl_ms: u64::from(config.ttl_s) * 1_000,
+            unknown_ttl_ms: u64::from(config.unknown_user_ttl_s) * 1_000,
+            max_stale_ms: u64::from(config.max_stale_s) * 1_000,
+        };
+        let room = u64::from(config.cache_max_mib) << 20;
+        Self {
+            database,
+            fingerprints: Fingerprints::default(),
+            workspaces: Level::new(room / WORKSPACES_SHARE, limits),
+            users: Level::new(room - room / WORKSPACES_SHARE, limits),
+            origin: Origin::new(clock.instant()),
+            clock,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.origin.moment(self.clock.instant())
+    }
+
+    /// One attempt at an answer; `None` if it was overtaken.
+    async fn round(&self, query: Query<'_>) -> Result<Option<Resolved>, Unavailable> {
+        let now = self.now();
+        let mut round = Round::default();
+        let of_workspace = self.fingerprints.of_workspace(query.workspace);
+        let workspace = match self.workspaces.begin(of_workspace, now) {
+            Begin::Lead(lead) => round.read_workspace(query.workspace, of_workspace, lead),
+            Begin::Fresh(value) => Place::Have(value),
+            Begin::Join(result) => Place::Wait(result),
+        };
+        let mut users = Vec::with_capacity(query.users.len());
+        for user in query.users {
+            let (_, fingerprint) = self.fingerprints.of(query.workspace, user);
+            users.push(match self.users.fresh(fingerprint, now) {
+                Some(value) => Place::Have(value),
+                None => match self.users.begin(fingerprint, now) {
+                    Begin::Fresh(value) => Place::Have(value),
+                    Begin::Join(result) => Place::Wait(result),
+                    Begin::Lead(lead) => {
+                        let key = UserKey { workspace: query.workspace.clone(), user: user.clone() };
+                        round.read_user(key, fingerprint, lead)
+                    }
+                },
+            });
+        }
+        if let Some((kind, event)) = query.withdrawn {
+            round.read_event(EventKey { workspace: query.workspace.clone(), kind, event: event.clone() });
+        }
+        let read = round.run(self).await?;
+        let Some(workspace) = workspace.value(|_| read.workspace).await else { return Ok(None) };
+        let mut entries = Vec::with_capacity(users.len());
+        let mut found = read.users;
+        for user in users {
+            let Some(entry) = user.value(|index| found[index].take()).await else { return Ok(None) };
+            entries.push(entry);
+        }
+        let withdrawn = read.event.is_some_and(|until| until > self.clock.now());
+        Ok(Some(Resolved { workspace, users: entries, withdrawn }))
+    }
+
+    pub(super) fn invalidate_user(&self, key: &UserKey) {
+        self.users.invalidate(self.fingerprints.of(&key.workspace, &key.user).1, self.now());
+    }
+
+    pub(super) fn invalidate_workspace(&self, workspace: &WorkspaceId) {
+        self.workspaces.invalidate(self.fingerprints.of_workspace(workspace), self.now());
+    }
+}
+
+/// Where one value of an answer comes from.
+pub(super) enum Place<V> {
+    /// The cache had it.
+    Have(V),
+    /// Another task reads it.
+    Wait(tokio::sync::watch::Receiver<Option<V>>),
+    /// This round reads it, at that position.
+    Read(usize),
+}
+
+impl<V: Clone> Place<V> {
+    async fn value(self, read: impl FnOnce(usize) -> Option<V>) -> Option<V> {
+        match self {
+            Self::Have(value) => Some(value),
+            Self::Read(index) => read(index),
+            // Whoever reads it is bound by the same time-outs, and a reader that is dropped closes the channel.
+            Self::Wait(mut result) => result.wait_for(Option::is_some).await.ok()?.clone(),
+        }
+    }
+}
+
+impl Policy {
+    /// The writer's side.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.inner))
+    }
+
+    /// Entries in the in-process cache (workspaces and people) and the bytes that they take.
+    pub fn cache_size(&self) -> (usize, u64) {
+        let ((workspaces, one), (users, two)) = (self.inner.workspaces.size(), self.inner.users.size());
+        (workspaces + users, one + two)
+    }
+
+    /// Closes all connections and waits until they are. Whatever asks afterwards is told that the store is unavailable.
+    pub async fn close(&self) {
+        self.inner.database.close().await;
+    }
+}
+
+impl PolicySource for Policy {
+    fn cached(&self, workspace: &WorkspaceId, user: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
+        let inner = &*self.inner;
+        let (of_workspace, of_user) = inner.fingerprints.of(workspace, user);
+        let now = inner.now();
+        Some((inner.workspaces.fresh(of_workspace, now)?, inner.users.fresh(of_user, now)?))
+    }
+
+    async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
+        for _ in 0..ROUNDS_MAX {
+            if let Some(resolved) = self.inner.round(query).await? {
+                return Ok(resolved);
+            }
+        }
+        let why = format!("its rows changed faster than they could be read, {ROUNDS_MAX} times in a row");
+        Err(Unavailable { what: "policy store", why })
+    }
+
+    async fn withdraw(
+        &self,
+        workspace: &WorkspaceId,
+        kind: NotificationType,
+        event: &EventId,
+        until: Timestamp,
+    ) -> Result<(), Unavailable> {
+        let key = EventKey { workspace: workspace.clone(), kind, event: event.clone() };
+        self.inner.database.withdraw(&key, until, self.inner.clock.now()).await.map_err(|error| unavailable(&error))
+    }
+
+    async fn remove_token(&self, dead: &DeadToken) -> Result<Removal, Unavailable> {
+        let (rows, touched) = self.inner.database.remove_token(dead).await.map_err(|error| unavailable(&error))?;
+        self.inner.announce(&touched).await;
+        Ok(if rows == 0 { Removal::Unchanged } else { Removal::Removed(rows) })
+    }
+}

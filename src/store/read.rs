@@ -1,0 +1,182 @@
+//! Reading the store of record: any number of people, workspaces and withdrawals in one statement, hence in one snapshot.
+//!
+//! The point: a person's version, preferences and devices never come from different moments. It deliberately does not cache. A row that
+//! this version cannot read (a setting of a newer one, say) is an error, never a default: nobody is rung against policy.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::database::{Arg, Database, Row, Sql};
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::policy::{Detail, Device, Environment, Installation, Platform, Preference, Setting, Token, User, UserEntry, Workspace};
+
+/// One person.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct UserKey {
+    pub(super) workspace: WorkspaceId,
+    pub(super) user: UserId,
+}
+
+/// One event that may have been withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct EventKey {
+    pub(super) workspace: WorkspaceId,
+    pub(super) kind: NotificationType,
+    pub(super) event: EventId,
+}
+
+/// What to read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    pub(super) workspaces: Vec<WorkspaceId>,
+    pub(super) users: Vec<UserKey>,
+    pub(super) events: Vec<EventKey>,
+}
+
+/// What was read, in the order of [`Wanted`].
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) workspaces: Vec<Arc<Workspace>>,
+    pub(super) users: Vec<UserEntry>,
+    /// Until when each is withdrawn.
+    pub(super) events: Vec<Option<Timestamp>>,
+}
+
+/// One statement for all three: `$1` the people, `$2` the workspaces, `$3` the events, each as JSON.
+const READ: Sql = Sql {
+    postgres: "
+SELECT 'user' AS kind, u.workspace AS workspace, u.id AS id, u.version AS number,
+    (SELECT json_agg(json_build_array(p.type, p.preference)) FROM user_preferences p
+        WHERE p.workspace = u.workspace AND p.user_id = u.id)::text AS one,
+    (SELECT json_agg(json_build_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at)) FROM devices d
+        WHERE d.workspace = u.workspace AND d.user_id = u.id)::text AS two,
+    NULL AS three
+FROM json_array_elements($1::text::json) AS asked (key) JOIN users u ON u.workspace = asked.key ->> 0 AND u.id = asked.key ->> 1
+UNION ALL
+SELECT 'workspace', w.id, '', w.version,
+    (SELECT json_agg(json_build_array(s.type, s.setting)) FROM workspace_settings s WHERE s.workspace = w.id)::text,
+    w.display_name, w.detail
+FROM json_array_elements_text($2::text::json) AS asked (key) JOIN workspaces w ON w.id = asked.key
+UNION ALL
+SELECT 'event', c.workspace, c.event, c.until, c.type, NULL, NULL
+FROM json_array_elements($3::text::json) AS asked (key)
+    JOIN withdrawals c ON c.workspace = asked.key ->> 0 AND c.type = asked.key ->> 1 AND c.event = asked.key ->> 2",
+    sqlite: "
+SELECT 'user' AS kind, u.workspace AS workspace, u.id AS id, u.version AS number,
+    (SELECT json_group_array(json_array(p.type, p.preference)) FROM user_preferences p
+        WHERE p.workspace = u.workspace AND p.user_id = u.id) AS one,
+    (SELECT json_group_array(json_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at)) FROM devices d
+        WHERE d.workspace = u.workspace AND d.user_id = u.id) AS two,
+    NULL AS three
+FROM json_each($1) AS asked JOIN users u ON u.workspace = asked.value ->> 0 AND u.id = asked.value ->> 1
+UNION ALL
+SELECT 'workspace', w.id, '', w.version,
+    (SELECT json_group_array(json_array(s.type, s.setting)) FROM workspace_settings s WHERE s.workspace = w.id),
+    w.display_name, w.detail
+FROM json_each($2) AS asked JOIN workspaces w ON w.id = asked.value
+UNION ALL
+SELECT 'event', c.workspace, c.event, c.until, c.type, NULL, NULL
+FROM json_each($3) AS asked
+    JOIN withdrawals c ON c.workspace = asked.value ->> 0 AND c.type = asked.value ->> 1 AND c.event = asked.value ->> 2",
+};
+
+impl Database {
+    /// What the store knows; [`UserEntry::unknown`] and [`Workspace::unknown`] where it has no row.
+    pub(super) async fn read(&self, wanted: &Wanted) -> Result<Found, sqlx::Error> {
+        let json = |value: serde_json::Value| value.to_string();
+        let users = json(wanted.users.iter().map(|key| [key.workspace.as_str(), key.user.as_str()]).collect());
+        let workspaces = json(wanted.workspaces.iter().map(WorkspaceId::as_str).collect());
+        let events = json(wanted.events.iter().map(|key| [key.workspace.as_str(), key.kind.name(), key.event.as_str()]).collect());
+        let rows = self.rows(READ, &[Arg::Text(&users), Arg::Text(&workspaces), Arg::Text(&events)]).await?;
+        Rows::decode(&rows)?.in_order_of(wanted)
+    }
+}
+
+/// The rows by their keys.
+#[derive(Default)]
+struct Rows<'a> {
+    users: HashMap<(&'a str, &'a str), UserEntry>,
+    workspaces: HashMap<&'a str, Arc<Workspace>>,
+    events: HashMap<(&'a str, &'a str, &'a str), Timestamp>,
+}
+
+impl<'a> Rows<'a> {
+    fn decode(rows: &'a [Row]) -> Result<Self, sqlx::Error> {
+        let mut all = Self::default();
+        for row in rows {
+            let (workspace, id) = (row.text(1)?, row.text(2)?);
+            match row.text(0)? {
+                "user" => {
+                    all.users.insert((workspace, id), user(row)?);
+                }
+                "workspace" => {
+                    all.workspaces.insert(workspace, Arc::new(self::workspace(row)?));
+                }
+                _ => {
+                    all.events.insert((workspace, row.text(4)?, id), Timestamp(row.int(3)?));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn in_order_of(&self, wanted: &Wanted) -> Result<Found, sqlx::Error> {
+        let user = |key: &UserKey| self.users.get(&(key.workspace.as_str(), key.user.as_str())).cloned();
+        let workspace = |id: &WorkspaceId| self.workspaces.get(id.as_str()).cloned();
+        let event = |key: &EventKey| self.events.get(&(key.workspace.as_str(), key.kind.name(), key.event.as_str())).copied();
+        Ok(Found {
+            workspaces: wanted.workspaces.iter().map(|id| workspace(id).unwrap_or_else(|| Arc::new(Workspace::unknown()))).collect(),
+            users: wanted.users.iter().map(|key| user(key).unwrap_or_else(UserEntry::unknown)).collect(),
+            events: wanted.events.iter().map(event).collect(),
+        })
+    }
+}
+
+fn user(row: &Row) -> Result<UserEntry, sqlx::Error> {
+    let mut user = User { version: version(row)?, ..Default::default() };
+    for (kind, preference) in list::<(NotificationType, Preference)>(row, 4)? {
+        user.preferences[kind.index()] = preference;
+    }
+    for (id, platform, app, environment, token, locale, registered_at) in list::<DeviceRow>(row, 5)? {
+        user.devices.push(Device {
+            id: DeviceId::new(id).map_err(unreadable)?,
+            installation: Installation { platform, app: app.into(), environment, token: Token::new(token) },
+            locale,
+            registered_at: Timestamp(registered_at),
+        });
+    }
+    user.devices.sort_unstable_by(|one, two| one.id.cmp(&two.id));
+    UserEntry::pack(&user).map_err(unreadable)
+}
+
+type DeviceRow = (String, Platform, String, Environment, String, String, i64);
+
+fn workspace(row: &Row) -> Result<Workspace, sqlx::Error> {
+    let mut workspace =
+        Workspace { version: version(row)?, display_name: row.text(5)?.to_owned(), detail: detail(row.text(6)?)?, ..Workspace::unknown() };
+    for (kind, setting) in list::<(NotificationType, Setting)>(row, 4)? {
+        workspace.settings[kind.index()] = setting;
+    }
+    Ok(workspace)
+}
+
+fn detail(text: &str) -> Result<Detail, sqlx::Error> {
+    serde_json::from_value(text.into()).map_err(unreadable)
+}
+
+fn version(row: &Row) -> Result<u64, sqlx::Error> {
+    u64::try_from(row.int(3)?).map_err(unreadable)
+}
+
+/// A JSON array; NULL is an empty one.
+fn list<T: DeserializeOwned>(row: &Row, column: usize) -> Result<Vec<T>, sqlx::Error> {
+    match row.text_or_empty(column)? {
+        "" => Ok(Vec::new()),
+        json => serde_json::from_str(json).map_err(unreadable),
+    }
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}

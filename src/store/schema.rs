@@ -1,0 +1,120 @@
+//! The schema and its version: applied by `watchbell migrate`, checked by everything else.
+//!
+//! The point: a program never works on tables that it does not know. It deliberately never migrates by itself, because workers of two
+//! versions run side by side during a deploy. Each migration is applied whole or not at all.
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::config::PolicyConfig;
+use super::database::{Database, Engine, Missing, Sql};
+use super::error::OpenError;
+
+static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+
+fn migrator(database: &Database) -> &'static Migrator {
+    match &database.engine {
+        Engine::Postgres(_) => &POSTGRES,
+        Engine::Sqlite(_) => &SQLITE,
+    }
+}
+
+/// The version that this program needs.
+pub(super) fn needed(postgres: bool) -> i64 {
+    let migrator = if postgres { &POSTGRES } else { &SQLITE };
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version before; 0 for none.
+    pub from: i64,
+    /// The version now.
+    pub to: i64,
+}
+
+/// Brings the store to the version that this program needs, and gives it a name of its own if it has none.
+///
+/// `renamed` gives it a new name: after a backup was restored, so that what Redis still holds of the newer state is not used.
+pub async fn migrate(config: &PolicyConfig, renamed: bool) -> Result<Migrated, OpenError> {
+    let database = Database::connect(config, Missing::Create).await?;
+    let done = migrate_database(&database, renamed).await;
+    database.close().await;
+    done
+}
+
+async fn migrate_database(database: &Database, renamed: bool) -> Result<Migrated, OpenError> {
+    let migrator = migrator(database);
+    let from = applied(database).await?.last().map_or(0, |(version, _)| *version);
+    let run = match &database.engine {
+        Engine::Postgres(pool) => migrator.run(pool).await,
+        Engine::Sqlite(file) => migrator.run(&file.write).await,
+    };
+    let to = needed(matches!(database.engine, Engine::Postgres(_)));
+    run.map_err(|error| match error {
+        MigrateError::VersionMismatch(version) => OpenError::Altered(version),
+        MigrateError::VersionMissing(_) => OpenError::Newer { found: from, needed: to },
+        other => OpenError::Migration(other.to_string()),
+    })?;
+    name(database, renamed).await.map_err(|error| OpenError::Migration(error.to_string()))?;
+    Ok(Migrated { from, to })
+}
+
+async fn name(database: &Database, renamed: bool) -> Result<(), sqlx::Error> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let mut tx = database.begin().await?;
+    if renamed {
+        tx.execute("DELETE FROM incarnation".into(), &[]).await?;
+    }
+    let insert = "INSERT INTO incarnation (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
+    tx.execute(insert.into(), &[super::database::Arg::Text(&id)]).await?;
+    tx.commit().await
+}
+
+/// Refuses a store whose schema is not the one that this program knows.
+pub(super) async fn check(database: &Database) -> Result<(), OpenError> {
+    let applied = applied(database).await?;
+    let needed = needed(matches!(database.engine, Engine::Postgres(_)));
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if found > needed {
+        return Err(OpenError::Newer { found, needed });
+    }
+    for migration in migrator(database).iter() {
+        match applied.iter().find(|(version, _)| *version == migration.version) {
+            None => return Err(OpenError::Unmigrated { found, needed }),
+            Some((version, checksum)) if *checksum != hex(&migration.checksum) => return Err(OpenError::Altered(*version)),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The name of this store's present life.
+pub(super) async fn incarnation(database: &Database) -> Result<String, sqlx::Error> {
+    let rows = database.rows("SELECT id FROM incarnation".into(), &[]).await?;
+    rows.first().map_or(Err(sqlx::Error::RowNotFound), |row| Ok(row.text(0)?.to_owned()))
+}
+
+/// The versions applied and their checksums in hex, ascending.
+async fn applied(database: &Database) -> Result<Vec<(i64, String)>, OpenError> {
+    const TABLES: Sql = Sql {
+        postgres: "SELECT 1::bigint WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
+        sqlite: "SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'",
+    };
+    const APPLIED: Sql = Sql {
+        postgres: "SELECT version, encode(checksum, 'hex') FROM _sqlx_migrations WHERE success ORDER BY version",
+        sqlite: "SELECT version, lower(hex(checksum)) FROM _sqlx_migrations WHERE success ORDER BY version",
+    };
+    let read = async {
+        if database.rows(TABLES, &[]).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = database.rows(APPLIED, &[]).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?.to_owned()))).collect()
+    };
+    read.await.map_err(|error: sqlx::Error| OpenError::Unreachable(error.to_string()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

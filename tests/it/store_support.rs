@@ -1,0 +1,116 @@
+//! What the policy store's tests share: a store in either database, and the shapes that they write into it.
+use std::time::Duration;
+
+use tempfile::TempDir;
+use watchbell::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use watchbell::policy::{Device, Environment, Installation, Platform, Preference, Setting, Token};
+use watchbell::seam::{PolicySource, Query, Resolved, Unavailable};
+use watchbell::store::{Change, Policy, PolicyConfig, migrate, open};
+
+use crate::support::services::shared_postgres_database;
+
+/// The two databases of record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Postgres,
+    Sqlite,
+}
+
+/// An empty database and where it is.
+pub struct Place {
+    pub config: PolicyConfig,
+    _dir: TempDir,
+}
+
+impl Place {
+    /// An empty, unmigrated one.
+    pub fn empty(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = match kind {
+            Kind::Postgres => shared_postgres_database(),
+            Kind::Sqlite => format!("sqlite:{}", dir.path().join("policy.db").display()),
+        };
+        Self::at(url, dir)
+    }
+
+    /// One at that URL.
+    pub fn at(url: String, dir: TempDir) -> Self {
+        let config = PolicyConfig {
+            store_url: Some(url.into()),
+            store_url_file: None,
+            redis_url: None,
+            redis_url_file: None,
+            ttl_s: 60,
+            unknown_user_ttl_s: 5,
+            max_stale_s: 900,
+            cache_max_mib: 30,
+            store_concurrency: 4,
+            store_timeout_ms: 10_000,
+            redis_timeout_ms: 250,
+        };
+        Self { config, _dir: dir }
+    }
+
+    /// A migrated one, open.
+    pub async fn open(kind: Kind) -> (Self, Policy) {
+        let place = Self::empty(kind);
+        migrate(&place.config, false).await.unwrap();
+        let policy = open(&place.config).await.unwrap();
+        (place, policy)
+    }
+}
+
+pub fn ws(id: &str) -> WorkspaceId {
+    WorkspaceId::new(id).unwrap()
+}
+
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub fn event(id: &str) -> EventId {
+    EventId::new(id).unwrap()
+}
+
+pub const AT: Timestamp = Timestamp(1_700_000_000_000);
+
+pub fn installation(token: &str) -> Installation {
+    let (platform, app) = (Platform::Apns, "com.example.app".into());
+    Installation { platform, app, environment: Environment::Production, token: Token::new(token) }
+}
+
+pub fn phone(id: &str, token: &str) -> Device {
+    let id = DeviceId::new(id).unwrap();
+    Device { id, installation: installation(token), locale: "en-US".into(), registered_at: AT }
+}
+
+pub fn device_of(workspace: &str, person: &str, device: Device) -> Change {
+    Change::Device { workspace: ws(workspace), user: user(person), device, last_seen: AT }
+}
+
+pub fn preference(workspace: &str, person: &str, kind: NotificationType, preference: Preference) -> Change {
+    Change::Preference { workspace: ws(workspace), user: user(person), kind, preference }
+}
+
+pub fn setting(workspace: &str, kind: NotificationType, setting: Setting) -> Change {
+    Change::Setting { workspace: ws(workspace), kind, setting }
+}
+
+/// The answer for some people of a workspace.
+pub async fn ask(policy: &Policy, workspace: &str, people: &[&str]) -> Result<Resolved, Unavailable> {
+    let people: Vec<UserId> = people.iter().map(|id| user(id)).collect();
+    policy.resolve(Query { workspace: &ws(workspace), users: &people, withdrawn: None }).await
+}
+
+/// Asks again every 5 ms until the answer is as it should be; panics after `ceiling`.
+pub async fn until<T>(what: &str, ceiling: Duration, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(value) = found().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(ceiling, wait).await.unwrap_or_else(|_| panic!("gave up after {ceiling:?} waiting for: {what}"))
+}
