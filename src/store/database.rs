@@ -13,7 +13,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 
@@ -85,10 +86,7 @@ fn sqlite_query<'q>(sql: Sql, args: &[Arg<'q>]) -> Query<'q, Sqlite, SqliteArgum
     })
 }
 
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     tokio::time::timeout(limit, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
@@ -243,7 +241,9 @@ async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Resu
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(config.store_timeout());
-    let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.store_timeout());
+    let pool = |connections: u32| {
+        SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.store_timeout())
+    };
     let unreachable = |error: sqlx::Error| OpenError::Unreachable(format!("{}: {error}", path.display()));
     let write = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
     let read = pool(config.store_concurrency).connect_with(options.read_only(true)).await.map_err(unreachable)?;

@@ -19,7 +19,9 @@ pub enum OpenError {
     #[error("the policy store cannot be reached: {0}")]
     Unreachable(String),
     /// It was never migrated, or by an older version.
-    #[error("the policy store's schema is at version {found}, this version needs {needed}: run `watchbell migrate` first")]
+    #[error(
+        "the policy store's schema is at version {found}, this version needs {needed}: run `watchbell migrate` first"
+    )]
     Unmigrated {
         /// The highest version applied; 0 for none.
         found: i64,
@@ -38,7 +40,9 @@ pub enum OpenError {
         needed: i64,
     },
     /// A migration was changed after it was applied.
-    #[error("the policy store's schema at version {0} was made by other statements than this version's: it was built by hand or by a fork")]
+    #[error(
+        "the policy store's schema at version {0} was made by other statements than this version's: it was built by hand or by a fork"
+    )]
     Altered(i64),
     /// Another process has the SQLite file.
     #[error(

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::database::{Arg, Database, Row, Sql};
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::policy::{Detail, Device, Environment, Installation, Platform, Preference, Setting, Token, User, UserEntry, Workspace};
+use crate::policy::{
+    Detail, Device, Environment, Installation, Platform, Preference, Setting, Token, User, UserEntry, Workspace,
+};
 
 /// One person.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +89,9 @@ impl Database {
         let json = |value: serde_json::Value| value.to_string();
         let users = json(wanted.users.iter().map(|key| [key.workspace.as_str(), key.user.as_str()]).collect());
         let workspaces = json(wanted.workspaces.iter().map(WorkspaceId::as_str).collect());
-        let events = json(wanted.events.iter().map(|key| [key.workspace.as_str(), key.kind.name(), key.event.as_str()]).collect());
+        let events = json(
+            wanted.events.iter().map(|key| [key.workspace.as_str(), key.kind.name(), key.event.as_str()]).collect(),
+        );
         let rows = self.rows(READ, &[Arg::Text(&users), Arg::Text(&workspaces), Arg::Text(&events)]).await?;
         Rows::decode(&rows)?.in_order_of(wanted)
     }
@@ -124,9 +128,14 @@ impl<'a> Rows<'a> {
     fn in_order_of(&self, wanted: &Wanted) -> Result<Found, sqlx::Error> {
         let user = |key: &UserKey| self.users.get(&(key.workspace.as_str(), key.user.as_str())).cloned();
         let workspace = |id: &WorkspaceId| self.workspaces.get(id.as_str()).cloned();
-        let event = |key: &EventKey| self.events.get(&(key.workspace.as_str(), key.kind.name(), key.event.as_str())).copied();
+        let event =
+            |key: &EventKey| self.events.get(&(key.workspace.as_str(), key.kind.name(), key.event.as_str())).copied();
         Ok(Found {
-            workspaces: wanted.workspaces.iter().map(|id| workspace(id).unwrap_or_else(|| Arc::new(Workspace::unknown()))).collect(),
+            workspaces: wanted
+                .workspaces
+                .iter()
+                .map(|id| workspace(id).unwrap_or_else(|| Arc::new(Workspace::unknown())))
+                .collect(),
             users: wanted.users.iter().map(|key| user(key).unwrap_or_else(UserEntry::unknown)).collect(),
             events: wanted.events.iter().map(event).collect(),
         })
@@ -153,8 +162,12 @@ fn user(row: &Row) -> Result<UserEntry, sqlx::Error> {
 type DeviceRow = (String, Platform, String, Environment, String, String, i64);
 
 fn workspace(row: &Row) -> Result<Workspace, sqlx::Error> {
-    let mut workspace =
-        Workspace { version: version(row)?, display_name: row.text(5)?.to_owned(), detail: detail(row.text(6)?)?, ..Workspace::unknown() };
+    let mut workspace = Workspace {
+        version: version(row)?,
+        display_name: row.text(5)?.to_owned(),
+        detail: detail(row.text(6)?)?,
+        ..Workspace::unknown()
+    };
     for (kind, setting) in list::<(NotificationType, Setting)>(row, 4)? {
         workspace.settings[kind.index()] = setting;
     }

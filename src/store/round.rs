@@ -47,7 +47,12 @@ impl Round {
         Place::Read(0)
     }
 
-    pub(super) fn read_user(&mut self, key: UserKey, fingerprint: Fingerprint, lead: Lead<UserEntry>) -> Place<UserEntry> {
+    pub(super) fn read_user(
+        &mut self,
+        key: UserKey,
+        fingerprint: Fingerprint,
+        lead: Lead<UserEntry>,
+    ) -> Place<UserEntry> {
         self.users.push(Asked { key, fingerprint, lead });
         Place::Read(self.users.len() - 1)
     }
@@ -74,9 +79,13 @@ impl Round {
     }
 
     fn keep(self, found: Found, read_at: Moment) -> Read {
-        fn finish<K, V: super::cache::Value + Send + Sync + 'static>(asked: Asked<K, V>, value: V, read_at: Moment) -> Option<V> {
+        fn finish<K, V: super::cache::Value + Send + Sync + 'static>(
+            asked: Asked<K, V>,
+            value: V,
+            read_at: Moment,
+        ) -> Option<V> {
             match asked.lead.finish(&value, read_at) {
-                Kept::Kept | Kept::Discarded => Some(value),
+                Kept::Yes | Kept::Discarded => Some(value),
                 Kept::Behind => None,
             }
         }

@@ -82,7 +82,9 @@ pub(super) async fn check(database: &Database) -> Result<(), OpenError> {
     for migration in migrator(database).iter() {
         match applied.iter().find(|(version, _)| *version == migration.version) {
             None => return Err(OpenError::Unmigrated { found, needed }),
-            Some((version, checksum)) if *checksum != hex(&migration.checksum) => return Err(OpenError::Altered(*version)),
+            Some((version, checksum)) if *checksum != hex(&migration.checksum) => {
+                return Err(OpenError::Altered(*version));
+            }
             Some(_) => {}
         }
     }

@@ -232,11 +232,19 @@ impl Work {
                 let (id, kind) = ([Arg::Text(workspace.as_str()), Arg::Text(user.as_str())], Arg::Text(kind.name()));
                 self.tx.execute(sql.into(), &[id[0], id[1], kind, Arg::Text(preference), Arg::Int(version)]).await
             }
-            Change::Device { workspace, user, device, last_seen } => self.put_device(workspace, user, device, *last_seen).await,
+            Change::Device { workspace, user, device, last_seen } => {
+                self.put_device(workspace, user, device, *last_seen).await
+            }
         }
     }
 
-    async fn put_device(&mut self, workspace: &WorkspaceId, user: &UserId, device: &Device, seen: Timestamp) -> Result<(), sqlx::Error> {
+    async fn put_device(
+        &mut self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        device: &Device,
+        seen: Timestamp,
+    ) -> Result<(), sqlx::Error> {
         const TAKE_OVER: &str = "DELETE FROM devices
             WHERE token = $1 AND app = $2 AND environment = $3 AND workspace = $4 AND NOT (user_id = $5 AND id = $6)
             RETURNING user_id";
@@ -306,7 +314,8 @@ impl Work {
         if let Some(version) = self.touched.users.get(user) {
             return Ok(*version);
         }
-        let rows = self.tx.rows(RAISE.into(), &[Arg::Text(user.workspace.as_str()), Arg::Text(user.user.as_str())]).await?;
+        let rows =
+            self.tx.rows(RAISE.into(), &[Arg::Text(user.workspace.as_str()), Arg::Text(user.user.as_str())]).await?;
         let version = rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)?;
         self.touched.users.insert(user.clone(), version);
         Ok(version)
@@ -342,5 +351,8 @@ fn lost_a_race(error: &sqlx::Error) -> bool {
 
 fn key(workspace: &str, user: &str) -> Result<UserKey, sqlx::Error> {
     let unreadable = |error| sqlx::Error::Decode(Box::new(error));
-    Ok(UserKey { workspace: WorkspaceId::new(workspace).map_err(unreadable)?, user: UserId::new(user).map_err(unreadable)? })
+    Ok(UserKey {
+        workspace: WorkspaceId::new(workspace).map_err(unreadable)?,
+        user: UserId::new(user).map_err(unreadable)?,
+    })
 }

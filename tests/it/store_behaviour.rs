@@ -6,7 +6,9 @@ use watchbell::policy::{Detail, Device, Environment, Platform, Preference, Setti
 use watchbell::seam::{DeadToken, PolicySource, Query, Removal};
 use watchbell::store::{Change, DEVICES_MAX, Migrated, OpenError, Policy, WriteError, migrate, open};
 
-use crate::store_support::{AT, Kind, Place, ask, device_of, event, installation, phone, preference, setting, user, ws};
+use crate::store_support::{
+    AT, Kind, Place, ask, device_of, event, installation, phone, preference, setting, user, ws,
+};
 
 /// The same test over both databases.
 macro_rules! over_both {
@@ -42,7 +44,13 @@ async fn version(policy: &Policy, workspace: &str, person: &str) -> u64 {
 
 fn dead(token: &str, since: i64) -> DeadToken {
     let (workspace, user) = (ws("acme"), user("ada"));
-    DeadToken { workspace, user, device: phone("d1", token).id, installation: installation(token), since: watchbell::event::Timestamp(since) }
+    DeadToken {
+        workspace,
+        user,
+        device: phone("d1", token).id,
+        installation: installation(token),
+        since: watchbell::event::Timestamp(since),
+    }
 }
 
 over_both! {

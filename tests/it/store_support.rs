@@ -103,6 +103,7 @@ pub async fn ask(policy: &Policy, workspace: &str, people: &[&str]) -> Result<Re
 }
 
 /// Asks again every 5 ms until the answer is as it should be; panics after `ceiling`.
+#[allow(dead_code, reason = "for the tests of the caches")]
 pub async fn until<T>(what: &str, ceiling: Duration, mut found: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
@@ -112,5 +113,7 @@ pub async fn until<T>(what: &str, ceiling: Duration, mut found: impl AsyncFnMut(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(ceiling, wait).await.unwrap_or_else(|_| panic!("gave up after {ceiling:?} waiting for: {what}"))
+    tokio::time::timeout(ceiling, wait)
+        .await
+        .unwrap_or_else(|_| panic!("gave up after {ceiling:?} waiting for: {what}"))
 }

@@ -81,7 +81,8 @@ mod tests {
     /// A fingerprint depends on both ids and on where one ends and the other begins, and both ways to make one agree.
     #[test]
     fn fingerprints_differ() {
-        let (prints, ws, user) = (Fingerprints::default(), |id| WorkspaceId::new(id).unwrap(), |id| UserId::new(id).unwrap());
+        let (prints, ws, user) =
+            (Fingerprints::default(), |id| WorkspaceId::new(id).unwrap(), |id| UserId::new(id).unwrap());
         let (workspace, person) = prints.of(&ws("ab"), &user("c"));
         assert_eq!(workspace, prints.of_workspace(&ws("ab")));
         assert_eq!((workspace, person), prints.of(&ws("ab"), &user("c")));

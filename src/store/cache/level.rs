@@ -103,7 +103,7 @@ pub(in crate::store) enum Begin<V: Value> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Kept {
     /// It is in the cache.
-    Kept,
+    Yes,
     /// It may be used by those who asked for it, but something happened since the read began: it is not in the cache.
     Discarded,
     /// A higher version was seen in this process: it must not be used.
@@ -121,7 +121,13 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
             .build();
         let slots = match options {
             Ok(options) => Cache::with_options(options, ByBytes, Halves::default(), DefaultLifecycle::default()),
-            Err(_) => Cache::with((max_bytes / 256).max(16) as usize, max_bytes, ByBytes, Halves::default(), DefaultLifecycle::default()),
+            Err(_) => Cache::with(
+                (max_bytes / 256).max(16) as usize,
+                max_bytes,
+                ByBytes,
+                Halves::default(),
+                DefaultLifecycle::default(),
+            ),
         };
         let flights = Mutex::new(Flights { next_id: 0, by_key: HashMap::new() });
         Arc::new(Self { slots, flights, generation: AtomicU64::new(1), limits })
@@ -217,12 +223,14 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
             return Kept::Discarded;
         }
         let newer = self.slots.peek(&lead.key).filter(|slot| {
-            slot.mark.generation() == lead.generation && slot.value.version() == value.version() && slot.mark.read_at() > read_at
+            slot.mark.generation() == lead.generation
+                && slot.value.version() == value.version()
+                && slot.mark.read_at() > read_at
         });
         if newer.is_none() {
             self.slots.insert(lead.key, Slot { value: value.clone(), mark: Mark::new(read_at, lead.generation) });
         }
-        Kept::Kept
+        Kept::Yes
     }
 
     fn lock(&self) -> MutexGuard<'_, Flights<V>> {
@@ -255,7 +263,7 @@ impl<V: Value + Send + Sync + 'static> Lead<V> {
     pub(in crate::store) fn finish(self, value: &V, read_at: Moment) -> Kept {
         let kept = self.level.finish(&self, value, read_at);
         match kept {
-            Kept::Kept | Kept::Discarded => {
+            Kept::Yes | Kept::Discarded => {
                 self.result.send_replace(Some(value.clone()));
             }
             Kept::Behind => {}
