@@ -6,6 +6,7 @@
 //! It deliberately decides nothing: what a command does is in the library's other modules.
 mod check_config;
 mod failure;
+mod sandbox;
 
 pub use failure::Failure;
 
@@ -28,12 +29,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     CheckConfig(check_config::CheckConfig),
+    Sandbox(sandbox::SandboxCommand),
 }
 
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::CheckConfig(command) => command.run(),
+            Self::Sandbox(command) => command.run(),
         }
     }
 }

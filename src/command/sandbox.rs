@@ -1,0 +1,203 @@
+//! `watchbell sandbox`: the APNs and FCM simulators as a program of their own.
+//!
+//! For any team with any APNs or FCM client: it prints where it listens and which files a client needs, then runs until it is
+//! told to stop (Ctrl-C or SIGTERM).
+//! It reads none of Watchbell's own configuration and needs no Kafka, no store, no network beyond loopback.
+//! It ends with an error if a port, the directory, the configuration file or a fault rule cannot be used.
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::sandbox::Sandbox;
+use crate::sandbox::config::{Environment, Recording, SandboxConfig};
+use crate::sandbox::fault::Rule;
+
+/// The APNs simulator's usual port: Apple's alternative port.
+const APNS_PORT: u16 = 2197;
+/// The FCM simulator's usual port.
+const FCM_PORT: u16 = 2198;
+/// The control endpoint's usual port.
+const CONTROL_PORT: u16 = 2199;
+
+const POINTING: &str = "\
+Point an APNs client at it:
+  base URL       https://127.0.0.1:2197 in place of https://api.push.apple.com
+  trust          DIR/ca.pem
+  key            DIR/AuthKey_WBSANDBOXK.p8, key id WBSANDBOXK, team id WBSANDBOXT, any topic
+  device token   any hexadecimal string is a live device, unless --strict-tokens
+
+Point an FCM client at it:
+  base URL       https://127.0.0.1:2198 in place of https://fcm.googleapis.com
+  trust          DIR/ca.pem
+  credentials    DIR/watchbell-sandbox.service-account.json (its token_uri points here)
+  project        watchbell-sandbox
+  token          any text is a live registration, unless --strict-tokens
+
+See what happened, make things go wrong (JSON over plain HTTP):
+  curl localhost:2199/stats
+  curl localhost:2199/devices/abcd12
+  curl -X PUT localhost:2199/tokens/abcd12 -H 'content-type: application/json' \\
+       -d '{\"provider\":\"apns\",\"state\":\"unregistered\",\"timestamp\":1700000000000}'
+  curl localhost:2199/faults -H 'content-type: application/json' \\
+       -d '{\"provider\":\"fcm\",\"count\":3,\"fault\":{\"kind\":\"refuse\",\"reason\":\"UNAVAILABLE\",\"retry_after\":5}}'
+  curl -X DELETE localhost:2199/faults
+  curl localhost:2199/connections/goaway -H 'content-type: application/json' \\
+       -d '{\"provider\":\"apns\",\"reason\":\"Shutdown\",\"lose\":true}'
+
+Faults: a rule has \"provider\" (apns, fcm, oauth), optionally \"token\", \"percent\", \"skip\", \"count\", \"for_ms\", and a \"fault\":
+  {\"kind\":\"latency\",\"ms\":200,\"jitter_ms\":100}
+  {\"kind\":\"refuse\",\"reason\":\"TooManyRequests\",\"retry_after\":5}   retry_after also {\"date_in_s\":5}; status, timestamp
+  {\"kind\":\"reply\",\"status\":502,\"content_type\":\"text/html\",\"body\":\"<html>Bad Gateway</html>\"}
+  {\"kind\":\"reset_stream\",\"accept\":true}    {\"kind\":\"disconnect\",\"accept\":false}    {\"kind\":\"hang\",\"accept\":false}
+  {\"kind\":\"goaway\",\"reason\":\"Shutdown\"}    {\"kind\":\"stream_limit\",\"streams\":1}
+  {\"kind\":\"black_hole\"}    {\"kind\":\"wedge\"}    {\"kind\":\"ignore_pings\"}
+  accept: the device receives the push although the sender never hears of it.";
+
+/// Simulate APNs and FCM, token endpoint included, for any client of either.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = POINTING)]
+pub(super) struct SandboxCommand {
+    /// Address to listen on; the control endpoint has no authentication, so leave it on loopback.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Port of the APNs simulator (HTTP/2 over TLS); 0 takes a free one.
+    #[arg(long, default_value_t = APNS_PORT)]
+    apns_port: u16,
+    /// Port of the FCM simulator and its token endpoint (HTTP/2 and HTTP/1.1 over TLS); 0 takes a free one.
+    #[arg(long, default_value_t = FCM_PORT)]
+    fcm_port: u16,
+    /// Port of the control endpoint (plain HTTP); 0 takes a free one.
+    #[arg(long, default_value_t = CONTROL_PORT)]
+    control_port: u16,
+    /// Directory for the CA, keys and service accounts; what is there is used again.
+    #[arg(long, default_value = "./watchbell-sandbox")]
+    dir: PathBuf,
+    /// TOML or JSON file with teams, keys, projects and limits; the flags here win over it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Refuse device tokens of which the control endpoint was told nothing.
+    #[arg(long)]
+    strict_tokens: bool,
+    /// Be one of Apple's environments only, so that keys and devices of the other are refused.
+    #[arg(long, value_enum)]
+    apns_environment: Option<EnvironmentArg>,
+    /// What to keep of each push: everything, ids and times, or counts only (for load).
+    #[arg(long, value_enum)]
+    record: Option<RecordArg>,
+    /// Do not parse APNs payloads (for load); sizes are still checked.
+    #[arg(long)]
+    skip_payload_checks: bool,
+    /// Also accept provider tokens with DER signatures or padded base64, as Apple does.
+    #[arg(long)]
+    accept_der: bool,
+    /// A fault rule as JSON, in force from the start; may be repeated.
+    #[arg(long = "fault", value_name = "JSON")]
+    faults: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EnvironmentArg {
+    Production,
+    Sandbox,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RecordArg {
+    Full,
+    Arrivals,
+    Counters,
+}
+
+impl SandboxCommand {
+    /// Runs the simulators until Ctrl-C or SIGTERM.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.into_config()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
+        runtime.block_on(async {
+            let sandbox = Sandbox::start(config).await.map_err(|error| Failure::Unavailable(error.to_string()))?;
+            let mut out = std::io::stdout().lock();
+            out.write_all(summary(&sandbox).as_bytes()).and_then(|()| out.flush()).map_err(Failure::internal)?;
+            drop(out);
+            stopped().await.map_err(Failure::internal)?;
+            sandbox.shutdown().await;
+            Ok(())
+        })
+    }
+
+    fn into_config(self) -> Result<SandboxConfig, Failure> {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(SandboxConfig::default()), read)?;
+        config.host = self.host;
+        config.apns_port = self.apns_port;
+        config.fcm_port = self.fcm_port;
+        config.control_port = self.control_port;
+        config.dir = Some(self.dir);
+        config.apns.strict_tokens |= self.strict_tokens;
+        config.fcm.strict_tokens |= self.strict_tokens;
+        config.apns.accept_der |= self.accept_der;
+        config.apns.check_payloads &= !self.skip_payload_checks;
+        if let Some(environment) = self.apns_environment {
+            config.apns.environment = Some(match environment {
+                EnvironmentArg::Production => Environment::Production,
+                EnvironmentArg::Sandbox => Environment::Sandbox,
+            });
+        }
+        if let Some(record) = self.record {
+            let recording = match record {
+                RecordArg::Full => Recording::Full,
+                RecordArg::Arrivals => Recording::Arrivals,
+                RecordArg::Counters => Recording::Counters,
+            };
+            config.apns.recording = recording;
+            config.fcm.recording = recording;
+        }
+        for text in &self.faults {
+            let rule: Rule = serde_json::from_str(text).map_err(|error| {
+                Failure::Usage(format!("--fault {text} is no fault rule ({error}); see `watchbell sandbox --help`"))
+            })?;
+            config.faults.push(rule);
+        }
+        Ok(config)
+    }
+}
+
+/// Reads a configuration file, JSON if its name says so, else TOML.
+fn read(path: &Path) -> Result<SandboxConfig, Failure> {
+    let wrong = |error: String| Failure::Usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    if path.extension().is_some_and(|extension| extension == "json") {
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    } else {
+        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// What a person needs to point a client here.
+fn summary(sandbox: &Sandbox) -> String {
+    let mut lines = vec![format!("APNs     {}", sandbox.apns_url())];
+    for key in sandbox.apns().keys() {
+        let (key_id, team_id) = (&key.key.key_id, &key.key.team_id);
+        lines.push(format!("         key {key_id} of team {team_id}: {}", key.path.display()));
+    }
+    lines.push(format!("FCM      {}", sandbox.fcm_url()));
+    for account in sandbox.fcm().service_accounts() {
+        lines.push(format!("         project {}: {}", account.project_id, account.path.display()));
+    }
+    lines.push(format!("Trust    {}", sandbox.ca_file().display()));
+    lines.push(format!("Control  {}  (try /stats, /devices, /credentials)", sandbox.control_url()));
+    lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.\n".to_owned());
+    lines.join("\n")
+}
+
+async fn stopped() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            done = tokio::signal::ctrl_c() => done,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

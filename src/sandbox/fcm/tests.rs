@@ -1,0 +1,1 @@
+//! The FCM simulator over real sockets.
