@@ -1,0 +1,118 @@
+//! One Firebase project: its pool, its access token, its apps.
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::PathAndQuery;
+
+use super::access::{Access, AccessTokens};
+use super::classify::classify;
+use super::payload::encode;
+use crate::delivery::{Outcome, Push};
+use crate::provider::alarm::Alarm;
+use crate::provider::answer;
+use crate::provider::http2::{Answer, Pool, Request, SendError};
+use crate::provider::standing::Standing;
+use crate::seam::{Clock, CredentialId};
+
+/// Google's answer to one request.
+type Sent = Result<Answer, SendError>;
+
+/// The client of one project.
+pub(in crate::provider) struct Client {
+    pub(in crate::provider) credential: CredentialId,
+    pub(in crate::provider) pool: Pool,
+    access: Arc<AccessTokens>,
+    path: PathAndQuery,
+    /// By the app's position.
+    standings: Box<[Standing]>,
+    alarm: Alarm,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    pub(super) fn new(
+        credential: CredentialId,
+        pool: Pool,
+        access: Arc<AccessTokens>,
+        path: PathAndQuery,
+        apps: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let standings = (0..apps).map(|_| Standing::default()).collect();
+        Self { credential, pool, access, path, standings, alarm: Alarm::default(), clock }
+    }
+
+    /// Sends one push of the app at that position. Only a refused access token is met with a second try; whatever else fails waits in
+    /// a tier, because Google wants senders to wait for ten seconds at least.
+    pub(in crate::provider) async fn push(&self, app: usize, push: &Push<'_>, deadline: Instant) -> Outcome {
+        let access = match self.access.current() {
+            Some(access) => access,
+            None => match Box::pin(self.access.obtain(None, deadline)).await {
+                Ok(access) => access,
+                Err(outcome) => return self.report(outcome),
+            },
+        };
+        let sent = self.pool.send(|| self.request(&access, push), deadline).await;
+        match sent {
+            Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
+            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, sent, access)).await,
+        }
+    }
+
+    fn request(&self, access: &Access, push: &Push<'_>) -> Request {
+        let body = encode(push, self.clock.now());
+        Request { path: self.path.clone(), headers: access.headers.clone(), body }
+    }
+
+    fn accepted(&self, app: usize) -> Outcome {
+        self.standings[app].accepted();
+        Outcome::Accepted
+    }
+
+    async fn settle(&self, app: usize, push: &Push<'_>, deadline: Instant, first: Sent, used: Arc<Access>) -> Outcome {
+        let (outcome, refresh) = self.judge(app, &first);
+        if !refresh {
+            return self.report(outcome);
+        }
+        let access = match self.access.obtain(Some(&used), deadline).await {
+            Ok(access) => access,
+            Err(outcome) => return self.report(outcome),
+        };
+        let second = self.pool.send(|| self.request(&access, push), deadline).await;
+        match second {
+            Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
+            Ok(_) | Err(_) => self.report(self.judge(app, &second).0),
+        }
+    }
+
+    /// What an answer that is not 200 means, and whether a new access token may help.
+    fn judge(&self, app: usize, sent: &Sent) -> (Outcome, bool) {
+        match sent {
+            Ok(answer) => {
+                let retry_after = answer::retry_after(&answer.headers, self.clock.now());
+                let ruling = classify(answer.status.as_u16(), &answer.body, retry_after, &self.standings[app]);
+                (ruling.outcome, ruling.refresh)
+            }
+            Err(error) => (answer::unanswered(error), false),
+        }
+    }
+
+    /// A misconfiguration is for people.
+    fn report(&self, outcome: Outcome) -> Outcome {
+        if let Outcome::Misconfigured { reason } = &outcome
+            && self.alarm.is_due(self.clock.instant())
+        {
+            tracing::error!(
+                credential = %self.credential, project = %self.access.project_id(), %reason,
+                "Google refuses this credential; check its service account, the project, its permissions and its apps",
+            );
+        }
+        outcome
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("credential", &self.credential).field("pool", &self.pool).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! The JSON body of a message: data only, because buttons need the app's own code to draw them.
+//!
+//! The app shows (or removes) the entry named by `tag`; there is no `collapseKey`, which Google throttles. Keys and values together never
+//! exceed 4,096 bytes. The data hold what the lock screen may show and the ids by which the app asks for more; never an address, a place,
+//! a number or a code.
+use bytes::Bytes;
+
+use crate::delivery::{Content, Push, PushKind};
+use crate::event::Timestamp;
+use crate::notification::{Interruption, Notification};
+use crate::provider::json::Json;
+use crate::provider::limits;
+
+/// Room for a usual message, so that the buffer does not grow.
+const CAPACITY: usize = 1280;
+/// Longest `ttl`: four weeks (FCM REST v1, `AndroidConfig.ttl`).
+const TTL_SECS_MAX: i64 = 28 * 24 * 3600;
+
+/// Writes the request that sends a push at `now`.
+pub(super) fn encode(push: &Push<'_>, now: Timestamp) -> Bytes {
+    let mut json = Json::with_capacity(CAPACITY);
+    json.raw(r#"{"message":{"token":"#).text(push.device.expose_token());
+    let kind = match push.content {
+        Content::Show(_) => PushKind::Show,
+        Content::Withdraw(_) => PushKind::Withdraw,
+    };
+    json.raw(match kind {
+        PushKind::Show => r#","android":{"priority":"HIGH","ttl":""#,
+        // Nothing is shown, and what is HIGH without showing anything is held against the app.
+        PushKind::Withdraw => r#","android":{"priority":"NORMAL","ttl":""#,
+    });
+    // Rounded down, so that nothing outlives its deadline; 0 means now or never.
+    json.number(push.expires_at.as_secs().saturating_sub(now.as_secs()).min(TTL_SECS_MAX));
+    json.raw(r#"s"},"data":{"kind":"#).text(kind.name());
+    json.raw(r#","tag":"#).text(push.collapse.encode(&mut [0; 36]));
+    match push.content {
+        Content::Show(notification) => shown(&mut json, notification),
+        Content::Withdraw(_) => {}
+    }
+    references(&mut json, push);
+    json.raw("}}}");
+    json.into_bytes()
+}
+
+fn shown(json: &mut Json, notification: &Notification) {
+    json.raw(r#","title":"#).text(&limits::title(&notification.title));
+    json.raw(r#","body":"#).text(&limits::body(&notification.body));
+    json.raw(r#","category":"#).text(notification.category.name());
+    json.raw(r#","interruption":"#).text(match notification.interruption {
+        Interruption::Passive => "passive",
+        Interruption::Active => "active",
+        Interruption::TimeSensitive => "time-sensitive",
+    });
+}
+
+/// The same names as in Apple's payload; all values are strings, as Google demands.
+fn references(json: &mut Json, push: &Push<'_>) {
+    let reference = &push.reference;
+    json.raw(r#","type":"#).text(reference.kind.name());
+    json.raw(r#","workspace_id":"#).text(reference.workspace);
+    json.raw(r#","workspace_name":"#).text(&limits::workspace_name(reference.workspace_name));
+    json.raw(r#","event_id":"#).text(reference.event);
+    json.raw(r#","job_id":"#).text(push.job.encode(&mut [0; 36]));
+    json.raw(r#","expires_at":""#).number(push.expires_at.as_secs());
+    json.raw(r#"","number_required":"#).text(if reference.number_required { "true" } else { "false" });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::event::NotificationType;
+    use crate::notification::{Locale, Texts, render};
+    use crate::policy::{Detail, Platform};
+    use crate::provider::fcm::schema;
+    use crate::provider::fixtures::{self, NOW, TOKEN};
+    use crate::provider::limits::PAYLOAD_BYTES_MAX;
+
+    fn read(body: &Bytes) -> Value {
+        serde_json::from_slice(body).unwrap()
+    }
+
+    /// Every message reads as committed, so that each change of what phones get is seen; each is one that Google's schema allows.
+    #[test]
+    fn every_payload() {
+        insta::assert_snapshot!(fixtures::all_payloads(Platform::Fcm, |push| {
+            let message = read(&encode(push, NOW));
+            assert_eq!(schema::problems(&message), Vec::<String>::new());
+            message
+        }));
+    }
+
+    /// The time to live is what is left until the deadline: never more than Google allows, never less than nothing.
+    #[test]
+    fn time_to_live() {
+        let texts = Texts::load().unwrap();
+        let owner = fixtures::owner(Platform::Fcm, TOKEN);
+        let (event, workspace) = (fixtures::event(NotificationType::OtpReceived), fixtures::workspace(Detail::Full));
+        let rendered = render(&event, &workspace, Locale::Ja, &texts);
+        let mut push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
+        for (expires_in, expected) in [(120, "120s"), (0, "0s"), (-5, "0s"), (2_419_201, "2419200s")] {
+            push.expires_at = Timestamp::from_secs(NOW.as_secs() + expires_in);
+            assert_eq!(read(&encode(&push, NOW))["message"]["android"]["ttl"], expected);
+        }
+    }
+
+    /// Both platforms' apps find the same references under the same names.
+    #[test]
+    fn same_references() {
+        fixtures::with_extreme_push("Lumen", false, Platform::Fcm, |push| {
+            let ours = read(&encode(push, NOW))["message"]["data"].clone();
+            let apples = fixtures::apns_body(push);
+            for (name, value) in apples.as_object().unwrap().iter().filter(|(name, _)| *name != "aps") {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                assert_eq!(ours[name], text, "{name}");
+            }
+        });
+    }
+
+    proptest! {
+        /// No message exceeds Google's limit on keys and values, whatever the texts, names and ids, and all obey the schema.
+        #[test]
+        fn never_too_large(filler in "(\\PC|[\\x00-\\x7f]|\"|\u{1f468}\u{200d}\u{1f469}){1,300}", withdraw: bool) {
+            fixtures::with_extreme_push(&filler, withdraw, Platform::Fcm, |push| {
+                let message = read(&encode(push, NOW));
+                let data = message["message"]["data"].as_object().unwrap();
+                let bytes: usize = data.iter().map(|(key, value)| key.len() + value.as_str().unwrap().len()).sum();
+                assert!(bytes <= PAYLOAD_BYTES_MAX, "{bytes} bytes");
+                assert_eq!(schema::problems(&message), Vec::<String>::new());
+            });
+        }
+    }
+}
