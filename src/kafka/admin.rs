@@ -1,0 +1,165 @@
+//! Topics: made by one command, looked at by every start.
+//!
+//! The point: what Watchbell relies on and a broker would not refuse is checked before the first record is read: that every topic is
+//! there, that a hold topic has one partition (hence one prober in the fleet), that the dead letters take the largest input.
+//!
+//! It deliberately changes no topic that exists, and never makes upstream's topics unless asked to: their owners decide.
+//!
+//! It fails with a sentence for each thing that is wrong, and what to do about it.
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::client::{ClientError, ClientEvents, Clients};
+use super::config::{SaslMechanism, TopicsConfig};
+use crate::delivery::{Tier, Urgency};
+use crate::event::NotificationType;
+
+/// How much larger than the largest input a dead letter may be: its headers.
+const DEAD_LETTER_ROOM: u64 = 64 * 1024;
+/// How long brokers may take to answer or to make topics.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `topics create` is told.
+#[derive(Debug, Clone)]
+pub struct NewTopics {
+    /// Partitions of each topic but the hold topics, which have one.
+    pub partitions: i32,
+    /// Replicas of each partition.
+    pub replication: i32,
+    /// Whether upstream's four topics and the decisions are made too: for tests and demos.
+    pub with_upstreams: bool,
+}
+
+/// The topics of this configuration. `credentials` are those that have a hold topic: `apns.<name>`, `fcm.<name>`.
+#[derive(Debug)]
+pub struct Admin<'a> {
+    clients: &'a Clients,
+    topics: &'a TopicsConfig,
+    credentials: Vec<&'a str>,
+}
+
+impl<'a> Admin<'a> {
+    /// Nothing is asked yet.
+    pub fn new(clients: &'a Clients, topics: &'a TopicsConfig, credentials: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { clients, topics, credentials: credentials.into_iter().collect() }
+    }
+
+    fn upstreams(&self) -> Vec<String> {
+        let events = NotificationType::ALL.into_iter().map(|kind| self.topics.event(kind));
+        events.chain([self.topics.decisions.as_str()]).map(str::to_owned).collect()
+    }
+
+    fn ours(&self) -> Vec<String> {
+        let tiers = |urgency| Tier::ALL.into_iter().map(move |tier| (urgency, tier));
+        let jobs = Urgency::ALL.into_iter().flat_map(tiers).map(|(urgency, tier)| self.topics.job(urgency, tier));
+        let others = [&self.topics.dlq, &self.topics.redrive, &self.topics.outcomes];
+        jobs.chain(others.into_iter().cloned()).collect()
+    }
+
+    fn holds(&self) -> Vec<String> {
+        self.credentials.iter().map(|credential| self.topics.hold(credential)).collect()
+    }
+
+    /// Makes the topics that are missing; returns the names of those it made.
+    pub async fn create(&self, new: &NewTopics) -> Result<Vec<String>, ClientError> {
+        let admin = self.admin()?;
+        let mut names: Vec<(String, i32)> = self.ours().into_iter().map(|name| (name, new.partitions)).collect();
+        names.extend(self.holds().into_iter().map(|name| (name, 1)));
+        if new.with_upstreams {
+            names.extend(self.upstreams().into_iter().map(|name| (name, new.partitions)));
+        }
+        let letters = self.letter_bytes_wanted(&admin).await.unwrap_or(DEAD_LETTER_ROOM + 1_048_588).to_string();
+        let topics: Vec<NewTopic<'_>> = names
+            .iter()
+            .map(|(name, partitions)| {
+                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(new.replication));
+                if *name == self.topics.dlq { topic.set("max.message.bytes", &letters) } else { topic }
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+        let results = admin.create_topics(&topics, &options).await;
+        let (mut made, mut problems) = (Vec::new(), Vec::new());
+        for result in results.map_err(|error| self.unreachable(error.to_string()))? {
+            match result {
+                Ok(name) => made.push(name),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => problems.push(format!("topic {name} could not be made: {code}")),
+            }
+        }
+        if problems.is_empty() { Ok(made) } else { Err(ClientError::Config(problems)) }
+    }
+
+    /// Everything about the topics that would not work, for people; empty when all is well. The errors are those of asking.
+    pub async fn problems(&self) -> Result<Vec<String>, ClientError> {
+        let (upstreams, ours, holds) = (self.upstreams(), self.ours(), self.holds());
+        let all: Vec<&str> = [&upstreams, &ours, &holds].into_iter().flatten().map(String::as_str).collect();
+        let counts = tokio::task::block_in_place(|| self.clients.partitions(&all, TIMEOUT))?;
+        let mut problems = Vec::new();
+        for (name, count) in all.iter().zip(&counts) {
+            if *count == 0 && upstreams.iter().any(|upstream| upstream == name) {
+                problems.push(format!("topic {name} does not exist; its owners make it, or [topics] names another"));
+            } else if *count == 0 {
+                problems.push(format!("topic {name} does not exist; `watchbell topics create` makes it"));
+            } else if *count != 1 && holds.iter().any(|hold| hold == name) {
+                problems.push(format!(
+                    "hold topic {name} has {count} partitions; it must have one, so that one worker probes the credential: \
+                     delete it when it is empty and make it again"
+                ));
+            }
+        }
+        // rdkafka serves no token refresh on an admin client, so with OAUTHBEARER the next question cannot be asked.
+        if self.clients.config().security.sasl_mechanism != Some(SaslMechanism::Oauthbearer) && problems.is_empty() {
+            self.check_letters(&mut problems).await?;
+        }
+        Ok(problems)
+    }
+
+    async fn check_letters(&self, problems: &mut Vec<String>) -> Result<(), ClientError> {
+        let admin = self.admin()?;
+        let wanted = self.letter_bytes_wanted(&admin).await?;
+        let dlq = &self.topics.dlq;
+        if let Some(has) = self.max_message_bytes(&admin, &[dlq.as_str()]).await?.first()
+            && *has < wanted
+        {
+            problems.push(format!(
+                "topic {dlq} takes records of {has} bytes, but the largest input with its headers has {wanted}: set its \
+                 max.message.bytes to {wanted}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the dead letters must take: the largest record of any input, and the headers.
+    async fn letter_bytes_wanted(&self, admin: &AdminClient<ClientEvents>) -> Result<u64, ClientError> {
+        let upstreams = self.upstreams();
+        let inputs: Vec<&str> = upstreams.iter().map(String::as_str).chain([self.topics.redrive.as_str()]).collect();
+        let largest = self.max_message_bytes(admin, &inputs).await?.into_iter().max();
+        Ok(largest.unwrap_or(1_048_588) + DEAD_LETTER_ROOM)
+    }
+
+    /// `max.message.bytes` of those of the topics that exist.
+    async fn max_message_bytes(
+        &self,
+        admin: &AdminClient<ClientEvents>,
+        topics: &[&str],
+    ) -> Result<Vec<u64>, ClientError> {
+        let asked: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let answers = admin.describe_configs(&asked, &options).await;
+        let answers = answers.map_err(|error| self.unreachable(error.to_string()))?;
+        let values = answers.into_iter().filter_map(|answer| {
+            answer.ok()?.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok())
+        });
+        Ok(values.collect())
+    }
+
+    fn admin(&self) -> Result<AdminClient<ClientEvents>, ClientError> {
+        self.clients.asking().create_with_context(self.clients.events("admin")).map_err(ClientError::Create)
+    }
+
+    fn unreachable(&self, why: String) -> ClientError {
+        ClientError::Unreachable { servers: self.clients.config().bootstrap_servers.clone(), why }
+    }
+}

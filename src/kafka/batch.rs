@@ -1,0 +1,145 @@
+//! Records on their way from librdkafka's memory to the flow.
+//!
+//! The point: a record is copied once, into a buffer that all records of a batch share, so that a batch costs one allocation and
+//! librdkafka's memory is free again at once. It cannot fail.
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+
+use super::term::Term;
+use super::{headers, offsets};
+use crate::event::{Headers, Timestamp};
+use crate::seam::{Permit, Record};
+
+/// Records in a batch, at most: one wake of the flow for each batch.
+pub(super) const RECORDS_MAX: usize = 256;
+/// Bytes to begin a buffer with: a batch of ordinary events.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Where a record's parts lie in its buffer.
+pub(super) struct Copied {
+    pub(super) offset: i64,
+    key: Option<Range<usize>>,
+    payload: Option<Range<usize>>,
+    headers: Vec<(Box<str>, Range<usize>)>,
+    timestamp: Option<Timestamp>,
+    pub(super) next_recipient: u32,
+}
+
+impl Copied {
+    pub(super) fn of(message: &BorrowedMessage<'_>, next_recipient: u32, buffer: &mut Vec<u8>) -> Self {
+        let mut put = |bytes: &[u8]| {
+            let start = buffer.len();
+            buffer.extend_from_slice(bytes);
+            start..buffer.len()
+        };
+        let key = message.key().map(&mut put);
+        let payload = message.payload().map(&mut put);
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.into(), put(header.value.unwrap_or_default()))).collect()
+        });
+        let timestamp = message.timestamp().to_millis().map(Timestamp);
+        Self { offset: message.offset(), key, payload, headers, timestamp, next_recipient }
+    }
+
+    /// The moment in a header, read in place.
+    fn moment(&self, name: &str, buffer: &[u8]) -> Option<Timestamp> {
+        let (_, range) = self.headers.iter().rev().find(|(header, _)| **header == *name)?;
+        headers::parse_moment(buffer.get(range.clone())?)
+    }
+
+    fn into_record(self, bytes: &Bytes, term: Arc<Term>, permit: Permit, read_at: Instant) -> Record {
+        let mut headers = Headers::new();
+        for (name, range) in self.headers {
+            headers.push(name, bytes.slice(range));
+        }
+        Record {
+            feed: term.feed,
+            lease: term,
+            offset: self.offset,
+            key: self.key.map(|range| bytes.slice(range)),
+            payload: self.payload.map(|range| bytes.slice(range)),
+            headers,
+            timestamp: self.timestamp,
+            next_recipient: self.next_recipient,
+            read_at,
+            permit,
+        }
+    }
+}
+
+/// A record of a delay tier, which waits with a buffer of its own.
+pub(super) struct Waiting {
+    copied: Copied,
+    bytes: Bytes,
+}
+
+impl Waiting {
+    /// The record, when it is due and when it expires. Without these headers it is due at once and never expires.
+    pub(super) fn of(message: &BorrowedMessage<'_>, next_recipient: u32) -> (Self, Timestamp, Timestamp) {
+        let mut buffer = Vec::new();
+        let copied = Copied::of(message, next_recipient, &mut buffer);
+        let due = copied.moment(headers::NOT_BEFORE, &buffer).unwrap_or(Timestamp(i64::MIN));
+        let deadline = copied.moment(headers::DEADLINE, &buffer).unwrap_or(Timestamp(i64::MAX));
+        (Self { copied, bytes: buffer.into() }, due, deadline)
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.copied.offset
+    }
+}
+
+/// The records of one hand-over.
+#[derive(Default)]
+pub(super) struct Batch {
+    buffer: Vec<u8>,
+    fresh: Vec<(Copied, Arc<Term>, Permit)>,
+    waited: Vec<(Waiting, Arc<Term>, Permit)>,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.fresh.len() + self.waited.len()
+    }
+
+    /// Copies a record that was begun.
+    pub(super) fn push(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        next_recipient: u32,
+        term: &Arc<Term>,
+        permit: Permit,
+    ) {
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(BUFFER_BYTES);
+        }
+        let copied = Copied::of(message, next_recipient, &mut self.buffer);
+        self.fresh.push((copied, Arc::clone(term), permit));
+    }
+
+    pub(super) fn push_waited(&mut self, waiting: Waiting, term: &Arc<Term>, permit: Permit) {
+        self.waited.push((waiting, Arc::clone(term), permit));
+    }
+
+    /// The records, in the order of their partitions; the batch is empty again.
+    pub(super) fn finish(&mut self, read_at: Instant) -> Vec<Record> {
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let fresh = self.fresh.drain(..);
+        let fresh = fresh.map(|(copied, term, permit)| copied.into_record(&bytes, term, permit, read_at));
+        let waited = self.waited.drain(..);
+        let waited =
+            waited.map(|(waiting, term, permit)| waiting.copied.into_record(&waiting.bytes, term, permit, read_at));
+        fresh.chain(waited).collect()
+    }
+}
+
+/// Begins a record, unless it was read or finished before.
+pub(super) fn begin(tracker: &mut offsets::OffsetTracker, offset: i64) -> Option<u32> {
+    match tracker.begin(offset) {
+        offsets::Begin::Fresh(next_recipient) => Some(next_recipient),
+        offsets::Begin::Done | offsets::Begin::Again => None,
+    }
+}

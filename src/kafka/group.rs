@@ -1,0 +1,181 @@
+//! What a consumer group's three parties share: librdkafka's callbacks, the reader, the offsets thread.
+//!
+//! The point: callbacks answer nothing. A rebalance is written down and carried out by the reader right after the poll that brought it,
+//! on the same thread, where blocking nobody and dropping queues is possible; so no callback needs the consumer it came from. Only
+//! while the consumer closes, when no reader is left, the callback answers for itself.
+//!
+//! It fails by counting and logging what librdkafka reports.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::client::ClientEvents;
+use super::term::Term;
+
+/// A rebalance to carry out.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// These are ours from now on.
+    Assign(TopicPartitionList),
+    /// These are to be given back; or are already somebody else's.
+    Revoke { list: TopicPartitionList, lost: bool },
+}
+
+/// librdkafka's view of us.
+#[derive(Debug)]
+pub(super) struct GroupContext {
+    pub(super) events: ClientEvents,
+    pub(super) changes: Mutex<Vec<Change>>,
+    /// Set by the reader before it lets go of the consumer.
+    pub(super) closing: AtomicBool,
+}
+
+impl GroupContext {
+    pub(super) fn new(events: ClientEvents) -> Self {
+        Self { events, changes: Mutex::default(), closing: false.into() }
+    }
+
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for GroupContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = ClientEvents::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.events.log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.events.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.events.generate_oauth_token(config)
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.events.serve();
+        let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let answered = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
+            if let Err(error) = answered {
+                self.events.report("a rebalance while closing could not be answered", &error, "");
+            }
+            return;
+        }
+        let change = match assign {
+            true => Change::Assign(list.clone()),
+            false => Change::Revoke { list: list.clone(), lost: consumer.assignment_lost() },
+        };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+
+    fn commit_callback(&self, _result: rdkafka::error::KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.events.serve();
+    }
+}
+
+/// Numbers that only rise.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Records handed over.
+    pub(super) handed: AtomicU64,
+    /// Records that an earlier reader had finished.
+    pub(super) skipped: AtomicU64,
+    /// Records that were held for a later time and given back with their partition.
+    pub(super) returned: AtomicU64,
+    /// Commits that the broker took.
+    pub(super) commits: AtomicU64,
+    /// Commits that failed.
+    pub(super) commits_failed: AtomicU64,
+    /// Maps that could not be read.
+    pub(super) maps_ignored: AtomicU64,
+    /// Partitions that were lost without being asked back.
+    pub(super) lost: AtomicU64,
+    /// Partitions that were given back with records still in flight, because the drain's time was over.
+    pub(super) undrained: AtomicU64,
+    /// How often records were left in their queue because a map of completed offsets was nearly full.
+    pub(super) maps_full: AtomicU64,
+}
+
+/// By topic and partition: the term that holds now.
+type Terms = HashMap<(Arc<str>, i32), Arc<Term>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    terms: Mutex<Terms>,
+    pub(super) counters: Counters,
+    /// Since when commits fail; `None` while they succeed.
+    failing_since: Mutex<Option<Instant>>,
+    /// Whether the group ever gave us an assignment, empty or not.
+    pub(super) joined: AtomicBool,
+    /// Until when the flow may take to end what it began, once stopping.
+    pub(super) stop: Mutex<Option<Instant>>,
+    /// To be unparked when `stop` was set.
+    pub(super) reader: std::sync::OnceLock<std::thread::Thread>,
+    /// Where errors of the calls we make go.
+    pub(super) events: std::sync::OnceLock<Arc<GroupContext>>,
+}
+
+impl Shared {
+    pub(super) fn terms(&self) -> Vec<Arc<Term>> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn add(&self, term: &Arc<Term>) {
+        let key = (Arc::clone(&term.topic), term.partition);
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(term));
+    }
+
+    pub(super) fn remove(&self, term: &Term) {
+        let key = (Arc::clone(&term.topic), term.partition);
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
+    pub(super) fn commit_succeeded(&self) {
+        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn commit_failed(&self) {
+        self.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn failing_for(&self) -> Option<Duration> {
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
+    pub(super) fn stop_by(&self) -> Option<Instant> {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the reader. Before it runs there is nothing to wake: it looks at everything first.
+    pub(super) fn wake(&self) {
+        if let Some(reader) = self.reader.get() {
+            reader.unpark();
+        }
+    }
+
+    pub(super) fn report(&self, what: &str, error: &KafkaError) {
+        if let Some(context) = self.events.get() {
+            context.events.report(what, error, "");
+        }
+    }
+}

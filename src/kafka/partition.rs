@@ -1,0 +1,171 @@
+//! One assigned partition as the reader takes from it: its queue, its term, and the gate of its delay.
+//!
+//! The point: whether a record may be taken (loaded, ready, room in the map, a place in the budget, due) is decided here, in that order,
+//! before the record leaves its queue. It cannot fail: an error that a queue reports is reported on.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::message::Message;
+
+use super::batch::{Batch, RECORDS_MAX, Waiting, begin};
+use super::group::{Counters, GroupContext};
+use super::lane::Lane;
+use super::term::Term;
+use super::tiers::Gate;
+use crate::event::Timestamp;
+use crate::seam::{Feed, Lease};
+
+/// Records that one partition may give before the next one's turn.
+const SHARE: usize = 32;
+
+/// What a turn brought.
+pub(super) enum Took {
+    /// So many records, taken or passed over; there may be more.
+    Records(usize),
+    /// Nothing now.
+    Nothing,
+    /// Nothing, because the map of completed offsets has no room.
+    Full,
+}
+
+/// See the module.
+pub(super) struct Partition {
+    pub(super) term: Arc<Term>,
+    queue: PartitionQueue<GroupContext>,
+    /// Set by librdkafka when the queue gets its first record.
+    ready: Arc<AtomicBool>,
+    pub(super) lane: usize,
+    gate: Option<Gate<Waiting>>,
+}
+
+impl Partition {
+    pub(super) fn new(
+        term: Arc<Term>,
+        queue: PartitionQueue<GroupContext>,
+        ready: Arc<AtomicBool>,
+        lane: usize,
+    ) -> Self {
+        let gate = match term.feed {
+            Feed::Job(_, tier) if !tier.delay().is_zero() => Some(Gate::new(tier.delay())),
+            Feed::Job(..) | Feed::Event(_) | Feed::Hold | Feed::Redrive | Feed::Decision => None,
+        };
+        Self { term, queue, ready, lane, gate }
+    }
+
+    /// Takes its share into the batch.
+    pub(super) fn take(
+        &mut self,
+        batch: &mut Batch,
+        lane: &mut Lane,
+        reader: &Thread,
+        now: Instant,
+        clock: Timestamp,
+        counters: &Counters,
+    ) -> Took {
+        if !self.term.is_loaded() {
+            return Took::Nothing;
+        }
+        if self.gate.is_some() {
+            return self.take_due(batch, lane, reader, now, clock, counters);
+        }
+        if !self.ready.load(Ordering::Acquire) {
+            return Took::Nothing;
+        }
+        let mut offsets = self.term.offsets();
+        let (mut taken, mut passed) = (0, 0);
+        while taken + passed < SHARE && batch.len() < RECORDS_MAX {
+            if offsets.tracker.is_full() {
+                counters.maps_full.fetch_add(1, Ordering::Relaxed);
+                return if taken + passed == 0 { Took::Full } else { Took::Records(taken + passed) };
+            }
+            let Some(permit) = lane.permit(now, reader) else { break };
+            // Cleared before the queue is asked: what comes after that sets it again.
+            self.ready.store(false, Ordering::Release);
+            let Some(message) = poll(&self.queue) else { break };
+            self.ready.store(true, Ordering::Release);
+            match begin(&mut offsets.tracker, message.offset()) {
+                Some(next_recipient) => {
+                    if taken == 0 {
+                        offsets.mark(message.offset(), now);
+                    }
+                    batch.push(&message, next_recipient, &self.term, permit);
+                    taken += 1;
+                }
+                None => passed += 1,
+            }
+        }
+        counters.skipped.fetch_add(passed as u64, Ordering::Relaxed);
+        if taken + passed == 0 { Took::Nothing } else { Took::Records(taken + passed) }
+    }
+
+    /// The same for a delay tier: reads up to the first record that is not due, lets go what is.
+    fn take_due(
+        &mut self,
+        batch: &mut Batch,
+        lane: &mut Lane,
+        reader: &Thread,
+        now: Instant,
+        clock: Timestamp,
+        counters: &Counters,
+    ) -> Took {
+        let Some(gate) = &mut self.gate else { return Took::Nothing };
+        gate.tick(clock);
+        let mut full = false;
+        while gate.wants() && self.ready.load(Ordering::Acquire) {
+            let mut offsets = self.term.offsets();
+            full = offsets.tracker.is_full();
+            if full {
+                counters.maps_full.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+            self.ready.store(false, Ordering::Release);
+            let Some(message) = poll(&self.queue) else { break };
+            self.ready.store(true, Ordering::Release);
+            match begin(&mut offsets.tracker, message.offset()) {
+                Some(next_recipient) => {
+                    offsets.mark(message.offset(), now);
+                    let (waiting, due, deadline) = Waiting::of(&message, next_recipient);
+                    gate.offer(clock, due, deadline, waiting);
+                }
+                None => drop(counters.skipped.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+        gate.start(clock);
+        let mut taken = 0;
+        while taken < SHARE && batch.len() < RECORDS_MAX && gate.is_open(clock) {
+            let Some(permit) = lane.permit(now, reader) else { break };
+            let Some(waiting) = gate.release(clock) else { break };
+            batch.push_waited(waiting, &self.term, permit);
+            taken += 1;
+        }
+        match taken {
+            0 if full => Took::Full,
+            0 => Took::Nothing,
+            taken => Took::Records(taken),
+        }
+    }
+
+    /// When the gate has something to let go; `None` without a gate, or when its queue has to bring something first.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        self.gate.as_ref().and_then(Gate::wake_at)
+    }
+
+    /// Gives up what is held and was not handed over; how much that was.
+    pub(super) fn give_back(&mut self) -> u64 {
+        let held = self.gate.as_mut().map(Gate::drain).into_iter().flatten();
+        held.map(|waiting| self.term.abandon(waiting.offset())).count() as u64
+    }
+}
+
+/// The next record; errors of a partition (a leader that moved, a broker that is away) are librdkafka's to mend.
+fn poll(queue: &PartitionQueue<GroupContext>) -> Option<rdkafka::message::BorrowedMessage<'_>> {
+    loop {
+        match queue.poll(Duration::ZERO)? {
+            Ok(message) => return Some(message),
+            Err(error) => tracing::debug!(%error, "a partition reports an error"),
+        }
+    }
+}
