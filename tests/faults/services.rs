@@ -61,3 +61,33 @@ fn a_stopped_postgres_refuses_and_has_its_tables_when_started_again() {
     postgres.start_again();
     assert_eq!(block_on(answer(&url)).unwrap(), 7);
 }
+
+#[test]
+fn a_secure_broker_lets_in_who_proves_who_they_are_and_nobody_else() {
+    // A broker that lets anybody in would prove nothing about our TLS and SASL.
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+
+    use crate::support::secure::{PASSWORD, SecureBroker, USER};
+
+    let secure = SecureBroker::start(300);
+    let answers = |mechanism: &str, password: &str, ca: bool| {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &secure.address)
+            .set("security.protocol", "sasl_ssl")
+            .set("sasl.mechanism", mechanism)
+            .set("sasl.username", USER)
+            .set("sasl.password", password);
+        if ca {
+            config.set("ssl.ca.location", secure.ca_file.to_str().unwrap());
+        }
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.fetch_metadata(None, Duration::from_secs(if password == PASSWORD && ca { 30 } else { 2 })).is_ok()
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        assert!(answers(mechanism, PASSWORD, true), "{mechanism} with the right password");
+        assert!(!answers(mechanism, "wrong", true), "{mechanism} with a wrong password");
+    }
+    assert!(!answers("PLAIN", PASSWORD, false), "a certificate of an unknown authority");
+}

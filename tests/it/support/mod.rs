@@ -13,6 +13,7 @@
 
 pub mod kafka;
 pub mod process;
+pub mod secure;
 pub mod services;
 
 use std::thread;

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -62,6 +62,9 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Within which a service is ready. A broker takes 3 s on an idle machine and more than a minute on one that compiles beside it.
+const START_CEILING: Duration = Duration::from_secs(180);
+
 /// One server process, run by a script of `tests/services/` in a folder of its own.
 struct Server {
     script: &'static str,
@@ -88,10 +91,12 @@ impl Server {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(self.script);
         fs::remove_file(self.dir.path().join("log")).ok();
         self.child = Some(Command::new(script).arg(self.dir.path()).args(&self.arguments).spawn().unwrap());
-        eventually(&format!("{} to be ready", self.script), Duration::from_secs(60), || {
+        let started = Instant::now();
+        eventually("a service to be ready", 2 * START_CEILING, || {
             let log = self.log();
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "{} ended at its start ({ended:?}):\n{log}", self.script);
+            assert!(started.elapsed() < START_CEILING, "{} is not ready after {START_CEILING:?}:\n{log}", self.script);
             // The line in its own log, never the port: a port may answer as somebody else.
             log.contains(self.ready_line).then_some(())
         });
