@@ -4,8 +4,9 @@
 //!
 //! - domain, pure: [`event`], [`policy`], [`notification`], [`delivery`]; the traits in [`seam`]
 //! - adapters, which never import each other: [`provider`], [`kafka`], [`store`], [`telemetry`]
-//! - flow, which knows traits only: `pipeline`, `worker`
-//! - edge: [`sandbox`], [`command`], `config`, `app`
+//! - flow, which knows traits only: [`pipeline`], [`worker`]
+//! - edge: [`sandbox`], [`command`], [`config`], [`app`]
+pub mod app;
 pub mod command;
 pub mod config;
 pub mod delivery;

@@ -7,6 +7,8 @@
 mod check_config;
 mod failure;
 mod sandbox;
+mod topics;
+mod worker;
 
 pub use failure::Failure;
 
@@ -28,14 +30,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Worker(worker::WorkerCommand),
     CheckConfig(check_config::CheckConfig),
+    Topics(topics::TopicsCommand),
     Sandbox(sandbox::SandboxCommand),
 }
 
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Worker(command) => command.run(),
             Self::CheckConfig(command) => command.run(),
+            Self::Topics(command) => command.run(),
             Self::Sandbox(command) => command.run(),
         }
     }
@@ -51,7 +57,6 @@ pub(crate) struct ConfigArgs {
 
 impl ConfigArgs {
     /// Checked for what every command needs.
-    #[expect(dead_code, reason = "the commands that need no provider come next")]
     pub(crate) fn load(&self) -> Result<Config, Problems> {
         Config::load(self.config.as_deref(), environment())
     }

@@ -127,6 +127,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         &self.balance
     }
 
+    /// Where pushes go.
+    pub fn provider(&self) -> &P {
+        &self.provider
+    }
+
     /// Where forwards go.
     pub fn forwarder(&self) -> &F {
         &self.forwarder

@@ -1,0 +1,191 @@
+//! The composition root: from a configuration to a running worker, and back to nothing in order.
+//!
+//! The point: every part is made here, in the order of its needs, and ended here in the reverse order: readiness turns 503, nothing
+//! new is read, what is in flight ends within the drain deadline, offsets are committed, forwards are flushed, groups are left, and the
+//! HTTP side closes last.
+//!
+//! It deliberately holds no logic of its own. It fails at the start with a sentence for people ([`StartError`]); once it runs, nothing
+//! that breaks outside ends it.
+mod observe;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::config::Config;
+use crate::delivery::{Tier, Urgency};
+use crate::event::NotificationType;
+use crate::kafka::admin::Admin;
+use crate::kafka::client::{ClientError, Clients};
+use crate::kafka::forwarder::KafkaForwarder;
+use crate::kafka::source::{Source, SourceHandle, Subscription};
+use crate::notification::{Texts, TextsError};
+use crate::pipeline::{Balance, Pipeline};
+use crate::provider::{Credentials, Providers};
+use crate::seam::{Budget, Feed, SystemClock};
+use crate::store::{self, Policy};
+use crate::telemetry::Readiness;
+use crate::{settings, worker};
+
+/// The flow with everything real in it.
+type Flow = Pipeline<Policy, Providers, KafkaForwarder, SystemClock>;
+
+/// Of the prefetch budget, in percent: fresh events take most of it, jobs and decisions trickle.
+const EVENTS_PREFETCH_PERCENT: u32 = 75;
+const JOBS_PREFETCH_PERCENT: u32 = 20;
+const DECISIONS_PREFETCH_PERCENT: u32 = 5;
+
+/// How long the forwards of drained records may take to be acknowledged after the drain itself.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] store::OpenError),
+    /// A Kafka client cannot be made.
+    #[error("{0}")]
+    Kafka(#[from] ClientError),
+    /// Topics are missing, or would not work.
+    #[error("{}", .0.join("\n"))]
+    Topics(Vec<String>),
+    /// A credential is wrong.
+    #[error("{}", sentences(.0))]
+    Credentials(settings::Problems),
+    /// The compiled-in texts are wrong.
+    #[error("{0}")]
+    Texts(#[from] TextsError),
+    /// A task of ours could not run.
+    #[error("a start-up task ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+fn sentences(problems: &settings::Problems) -> String {
+    problems.clone().into_iter().collect::<Vec<_>>().join("\n")
+}
+
+/// A worker that runs.
+pub struct Worker {
+    flow: Arc<Flow>,
+    policy: Policy,
+    forwarder: KafkaForwarder,
+    sources: Vec<SourceHandle>,
+    tasks: JoinSet<()>,
+    watch: JoinHandle<()>,
+    readiness: Readiness,
+    drain_deadline: Duration,
+}
+
+impl Worker {
+    /// Makes all parts and begins to read. The policy store and Kafka must be there; the providers may come later. Needs a runtime of
+    /// several threads.
+    pub async fn start(config: &Config, readiness: Readiness) -> Result<Self, StartError> {
+        let texts = Texts::load()?;
+        let credentials = Credentials { apns: &config.apns, fcm: &config.fcm };
+        let clock = Arc::new(SystemClock);
+        let providers = Providers::new(credentials, &config.provider.pool, clock).map_err(StartError::Credentials)?;
+        let policy = store::open(&config.policy).await?;
+        let clients = Clients::new(config.kafka.clone())?;
+        check_topics(config, &clients).await?;
+        let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
+        let flow =
+            Arc::new(Pipeline::new(policy.clone(), providers, forwarder.clone(), SystemClock, texts, config.flow()));
+        let mut tasks = JoinSet::new();
+        let mut sources = Vec::new();
+        for (subscription, budgets) in subscriptions(config) {
+            let clients = clients.clone();
+            // Asking the brokers for their partitions blocks.
+            let started = tokio::task::spawn_blocking(move || Source::start(&clients, subscription, budgets));
+            let source = started.await??;
+            sources.push(source.handle());
+            tasks.spawn(worker::run(source, Arc::clone(&flow)));
+        }
+        let watch = tokio::spawn(observe::watch(readiness.component("kafka"), sources.clone(), forwarder.clone()));
+        let drain_deadline = config.worker.drain_deadline();
+        Ok(Self { flow, policy, forwarder, sources, tasks, watch, readiness, drain_deadline })
+    }
+
+    /// What happened so far.
+    pub fn balance(&self) -> &Balance {
+        self.flow.balance()
+    }
+
+    /// Publishes the numbers that are only worth looking up when somebody looks.
+    pub fn export(&self) -> impl Fn() + Send + Sync + use<> {
+        let (flow, policy, forwarder) = (Arc::clone(&self.flow), self.policy.clone(), self.forwarder.clone());
+        let sources = self.sources.clone();
+        move || {
+            flow.balance().export();
+            observe::export(&policy, &forwarder, &sources);
+        }
+    }
+
+    /// Ends in order. Returns whether everything in flight came to its end in time.
+    pub async fn stop(mut self) -> bool {
+        self.watch.abort();
+        self.readiness.component("worker").waiting("shutting down");
+        let by = Instant::now() + self.drain_deadline;
+        for source in &self.sources {
+            source.stop(by);
+        }
+        let drained =
+            tokio::time::timeout_at((by + FLUSH).into(), async { while self.tasks.join_next().await.is_some() {} });
+        let drained = drained.await.is_ok();
+        self.tasks.abort_all();
+        let forwarder = self.forwarder.clone();
+        let flushed = tokio::task::spawn_blocking(move || {
+            let flushed = forwarder.flush(Instant::now() + FLUSH);
+            forwarder.close();
+            flushed
+        });
+        let flushed = flushed.await.unwrap_or(false);
+        self.flow.provider().close().await;
+        self.policy.close().await;
+        drained && flushed
+    }
+}
+
+/// What the flow relies on and a broker would not refuse.
+async fn check_topics(config: &Config, clients: &Clients) -> Result<(), StartError> {
+    let credentials = config.credentials();
+    let admin = Admin::new(clients, &config.topics, credentials.iter().map(String::as_str));
+    let problems = admin.problems().await?;
+    if problems.is_empty() { Ok(()) } else { Err(StartError::Topics(problems)) }
+}
+
+/// The groups, what each reads, and how much of it may be in flight. No two groups share a budget.
+fn subscriptions(config: &Config) -> Vec<(Subscription, HashMap<Feed, Arc<Budget>>)> {
+    let (kafka, topics, in_flight) = (&config.kafka, &config.topics, &config.in_flight);
+    let prefetch = |percent: u32| kafka.prefetch_budget_mib * 1024 / 100 * percent;
+    let events: Vec<_> =
+        NotificationType::ALL.into_iter().map(|kind| (topics.event(kind).to_owned(), Feed::Event(kind))).collect();
+    let event_budgets = NotificationType::ALL.map(|kind| (Feed::Event(kind), Budget::new(in_flight.event(kind))));
+
+    let mut jobs: Vec<_> = Vec::new();
+    let mut job_budgets = HashMap::new();
+    for urgency in Urgency::ALL {
+        let budget = Budget::new(in_flight.jobs(urgency));
+        for tier in Tier::ALL {
+            jobs.push((topics.job(urgency, tier), Feed::Job(urgency, tier)));
+            job_budgets.insert(Feed::Job(urgency, tier), Arc::clone(&budget));
+        }
+    }
+    let credentials = config.credentials();
+    jobs.extend(credentials.iter().map(|credential| (topics.hold(credential), Feed::Hold)));
+    job_budgets.insert(Feed::Hold, Budget::new(in_flight.hold * credentials.len().max(1)));
+    jobs.push((topics.redrive.clone(), Feed::Redrive));
+    job_budgets.insert(Feed::Redrive, Budget::new(in_flight.redrive));
+
+    let group = |group: String, topics, percent| Subscription { group, topics, prefetch_kib: prefetch(percent) };
+    vec![
+        (group(kafka.group.clone(), events, EVENTS_PREFETCH_PERCENT), event_budgets.into()),
+        (group(kafka.jobs_group(), jobs, JOBS_PREFETCH_PERCENT), job_budgets),
+        (
+            group(kafka.withdraw_group(), vec![(topics.decisions.clone(), Feed::Decision)], DECISIONS_PREFETCH_PERCENT),
+            HashMap::from([(Feed::Decision, Budget::new(in_flight.decisions))]),
+        ),
+    ]
+}
