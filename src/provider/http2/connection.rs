@@ -20,12 +20,14 @@ use http::{
     Method, Uri, Version,
     uri::{Authority, Parts, Scheme},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 
-use super::{ConnectionId, PoolConfig, Request, error::text, pool::Shared};
+use super::{
+    ConnectionId, PoolConfig, Request,
+    error::text,
+    line::{Io, Line},
+    pool::Shared,
+};
 
 /// Streams that we reset (a timeout) are remembered so that a late answer is ignored; forgotten, each would count as a fault
 /// of the connection.
@@ -35,10 +37,6 @@ const REMEMBER_RESETS: std::time::Duration = std::time::Duration::from_secs(10);
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of answer headers that we accept; APNs itself announces 8,000 for requests.
 const HEADER_LIST_MAX: u32 = 16 << 10;
-
-/// Bytes to and from a peer.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 pub(super) type Driver = h2::client::Connection<Line, Bytes>;
 
@@ -50,7 +48,8 @@ pub(super) struct Connection {
     sender: Mutex<Option<SendRequest<Bytes>>>,
     waker: AtomicWaker,
     ping_now: AtomicBool,
-    heard: Arc<AtomicBool>,
+    /// Requests were started that may not be written yet.
+    started: AtomicBool,
 }
 
 /// Why a stream could not be opened; in both cases nothing was sent.
@@ -75,8 +74,8 @@ pub(super) async fn handshake(
     id: ConnectionId,
     authority: Authority,
     config: &PoolConfig,
-) -> Result<(Arc<Connection>, Driver), h2::Error> {
-    let heard = Arc::new(AtomicBool::new(true));
+) -> Result<(Arc<Connection>, Driver, Line), h2::Error> {
+    let line = Line::new(io);
     let window = u32::try_from(config.response_body_max).unwrap_or(u32::MAX >> 1) + 1;
     let (sender, driver) = h2::client::Builder::new()
         .enable_push(false)
@@ -87,7 +86,7 @@ pub(super) async fn handshake(
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .reset_stream_duration(REMEMBER_RESETS)
         .max_local_error_reset_streams(None)
-        .handshake(Line { io, heard: heard.clone() })
+        .handshake(line.clone())
         .await?;
     let connection = Connection {
         id,
@@ -95,9 +94,9 @@ pub(super) async fn handshake(
         sender: Mutex::new(Some(sender)),
         waker: AtomicWaker::new(),
         ping_now: AtomicBool::new(false),
-        heard,
+        started: AtomicBool::new(false),
     };
-    Ok((Arc::new(connection), driver))
+    Ok((Arc::new(connection), driver, line))
 }
 
 impl Connection {
@@ -122,6 +121,7 @@ impl Connection {
             Some(sender) => sender.send_request(head, body.is_empty()),
         };
         let (response, mut stream) = opened.map_err(|error| self.not_opened(&error))?;
+        self.started.store(true, Ordering::Relaxed);
         if !body.is_empty()
             && let Err(error) = stream.send_data(body, true)
         {
@@ -177,6 +177,7 @@ impl Connection {
 pub(super) struct Drive {
     connection: Arc<Connection>,
     driver: Driver,
+    line: Line,
     shared: Weak<Shared>,
     limit: u32,
     leaving: bool,
@@ -184,7 +185,7 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    pub(super) fn new(connection: Arc<Connection>, mut driver: Driver, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, mut driver: Driver, line: Line, shared: &Arc<Shared>) -> Self {
         let pulse = Pulse {
             pings: driver.ping_pong(),
             interval: shared.config.ping_interval(),
@@ -192,7 +193,7 @@ impl Drive {
             timer: Box::pin(tokio::time::sleep(shared.config.ping_interval())),
             asked: false,
         };
-        Self { connection, driver, shared: Arc::downgrade(shared), limit: 0, leaving: false, pulse }
+        Self { connection, driver, line, shared: Arc::downgrade(shared), limit: 0, leaving: false, pulse }
     }
 
     fn report(&mut self) {
@@ -218,6 +219,21 @@ impl Drive {
     }
 }
 
+impl Drive {
+    /// Writes what the driver left on the line. All that was started before is written then.
+    fn write(&self, cx: &mut Context<'_>) -> std::io::Result<()> {
+        if let Poll::Ready(written) = self.line.poll_written(cx) {
+            written?;
+            if self.connection.started.swap(false, Ordering::Relaxed)
+                && let Some(shared) = self.shared.upgrade()
+            {
+                shared.written(self.connection.id);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Future for Drive {
     type Output = Arc<str>;
 
@@ -231,7 +247,10 @@ impl Future for Drive {
             });
         }
         this.report();
-        this.pulse.poll(&this.connection, cx)
+        if let Err(error) = this.write(cx) {
+            return Poll::Ready(text(&error));
+        }
+        this.pulse.poll(&this.connection, &this.line, cx)
     }
 }
 
@@ -245,7 +264,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+    fn poll(&mut self, connection: &Connection, line: &Line, cx: &mut Context<'_>) -> Poll<Arc<str>> {
         let Some(pings) = self.pings.as_mut() else { return Poll::Pending };
         if self.asked
             && let Poll::Ready(answer) = pings.poll_pong(cx)
@@ -257,14 +276,14 @@ impl Pulse {
             self.timer.as_mut().reset(Instant::now() + self.interval);
         }
         if !self.asked && connection.ping_now.swap(false, Ordering::Relaxed) {
-            connection.heard.store(false, Ordering::Relaxed);
+            line.heard();
             self.timer.as_mut().reset(Instant::now());
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             if self.asked {
                 return Poll::Ready("no answer to a PING".into());
             }
-            let heard = connection.heard.swap(false, Ordering::Relaxed);
+            let heard = line.heard();
             let wait = if heard { self.interval } else { self.timeout };
             if !heard {
                 if let Err(error) = pings.send_ping(h2::Ping::opaque()) {
@@ -279,38 +298,5 @@ impl Pulse {
             self.timer.as_mut().reset(Instant::now() + wait);
         }
         Poll::Pending
-    }
-}
-
-/// The line under a connection: notes that the peer was heard, and takes writes in one piece.
-///
-/// A line that offers scattered writes makes the framing send each body over 256 bytes in a TLS record of its own; without
-/// them bodies up to 1 KiB are gathered and a burst of pushes leaves in one record.
-pub(super) struct Line {
-    io: Box<dyn Io>,
-    heard: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Line {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let result = Pin::new(&mut self.io).poll_read(cx, buf);
-        if result.is_ready() {
-            self.heard.store(true, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Line {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

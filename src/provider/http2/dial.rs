@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::connection::Io;
+use super::line::Io;
 
 /// Addresses tried for one connection before it counts as failed; the next try looks the name up again.
 const ADDRESSES_TRIED: usize = 3;
@@ -29,6 +29,15 @@ pub struct Endpoint {
     port: u16,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    lookup: Lookup,
+}
+
+type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// From host and port to addresses: the system's resolver.
+pub(super) type Lookup = Arc<dyn Fn(String, u16) -> Addresses + Send + Sync>;
+
+fn system_lookup(host: String, port: u16) -> Addresses {
+    Box::pin(async move { Ok(lookup_host((host.as_str(), port)).await?.collect()) })
 }
 
 /// Why a base URL cannot be used.
@@ -106,15 +115,20 @@ impl Endpoint {
             return Err(EndpointError::Alpn);
         }
         let port = authority.port_u16().unwrap_or(443);
-        Ok(Self { authority, host, port, name, tls })
+        Ok(Self { authority, host, port, name, tls, lookup: Arc::new(system_lookup) })
+    }
+
+    /// The same endpoint with another way from its name to its addresses.
+    #[cfg(test)]
+    pub(super) fn with_lookup(self, lookup: Lookup) -> Self {
+        Self { lookup, ..self }
     }
 
     async fn open(&self, turn: usize, limit: Duration) -> io::Result<Box<dyn Io>> {
-        let mut addresses: Vec<SocketAddr> = timeout(limit, lookup_host((self.host.as_str(), self.port)))
+        let mut addresses = timeout(limit, (self.lookup)(self.host.clone(), self.port))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| at(&format!("looking up {}", self.host), &error))?
-            .collect();
+            .map_err(|error| at(&format!("looking up {}", self.host), &error))?;
         if addresses.is_empty() {
             return Err(io::Error::other(format!("{} has no address", self.host)));
         }

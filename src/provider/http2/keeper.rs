@@ -123,11 +123,8 @@ async fn open(shared: Weak<Shared>, id: ConnectionId) {
 async fn establish(shared: &Arc<Shared>, id: ConnectionId, turn: usize, limit: Duration) -> Result<(), Arc<str>> {
     let io = shared.dialer.dial(turn, limit).await.map_err(|error| text(&error))?;
     let opening = handshake(io, id, shared.dialer.authority(), &shared.config);
-    let (connection, driver) = match tokio::time::timeout(limit, opening).await {
-        Ok(opened) => opened.map_err(|error| text(&error))?,
-        Err(_) => return Err("the HTTP/2 preface was not taken in time".into()),
-    };
-    let drive = Drive::new(connection.clone(), driver, shared);
+    let (connection, driver, line) = opening.await.map_err(|error| text(&error))?;
+    let drive = Drive::new(connection.clone(), driver, line, shared);
     {
         let mut state = shared.state();
         if state.is_closing() {

@@ -12,6 +12,7 @@ mod dial;
 mod error;
 mod exchange;
 mod keeper;
+mod line;
 mod pool;
 mod state;
 mod telemetry;

@@ -203,6 +203,11 @@ impl Shared {
         self.state().limit_changed(id, limit, now);
     }
 
+    pub(super) fn written(&self, id: ConnectionId) {
+        let now = self.now();
+        self.state().written(id, now);
+    }
+
     /// The connection took leave of us, or cannot be used any more.
     pub(super) fn retire(&self, id: ConnectionId, why: &str) {
         if self.let_go(id) {

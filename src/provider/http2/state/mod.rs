@@ -15,6 +15,10 @@ use super::ConnectionId;
 /// Steps of 50 ms since the pool began.
 pub(in crate::provider::http2) type Tick = u32;
 
+/// Requests that a connection takes before it has written those it was given. Each holds about 2 KiB in the framing's buffers
+/// until then, which never shrink, so a burst of thousands would cost megabytes for good; 500 fill twenty TLS records.
+const UNWRITTEN_MAX: u32 = 512;
+
 /// The limits by which the books are kept, in ticks and streams.
 #[derive(Clone, Debug)]
 pub(in crate::provider::http2) struct Laws {
@@ -45,6 +49,8 @@ struct Member<C> {
     id: ConnectionId,
     connection: C,
     in_flight: u32,
+    /// Requests given to it since it last wrote all it had.
+    unwritten: u32,
     peer_limit: u32,
     accepted: bool,
     draining: bool,
@@ -111,6 +117,10 @@ impl<C> Member<C> {
         if laws.one_until_accepted && !self.accepted { limit.min(1) } else { limit }
     }
 
+    fn has_room(&self, laws: &Laws) -> bool {
+        self.in_flight < self.limit(laws) && self.unwritten < UNWRITTEN_MAX
+    }
+
     fn sample(&mut self, ticks: Tick) {
         self.samples = self.samples.saturating_add(1);
         self.latency += (ticks as f32 - self.latency) / 16.0;
@@ -169,6 +179,7 @@ impl<C: Clone> State<C> {
 
     fn occupy(member: &mut Member<C>, index: usize, exchange: &mut Exchange, now: Tick, request: Tick) -> Grant<C> {
         member.in_flight += 1;
+        member.unwritten += 1;
         exchange.holds = Some(index);
         exchange.started = now;
         exchange.told = false;
@@ -188,7 +199,7 @@ impl<C: Clone> State<C> {
             }
             let avoided = avoid == Some(member.id);
             others |= !avoided;
-            if member.in_flight >= member.limit(&self.laws) {
+            if !member.has_room(&self.laws) {
                 continue;
             }
             let candidate = (member.in_flight, index.wrapping_sub(self.turn), index);
@@ -233,6 +244,8 @@ impl<C: Clone> State<C> {
         };
         let member = &mut self.members[index];
         member.in_flight -= 1;
+        // What was given up before it was started is never written.
+        member.unwritten = member.unwritten.min(member.in_flight);
         match ending {
             Ending::Answered { accepted } => {
                 member.accepted |= accepted;
@@ -289,6 +302,7 @@ impl<C: Clone> State<C> {
             id,
             connection,
             in_flight: 0,
+            unwritten: 0,
             peer_limit,
             accepted: false,
             draining: false,
@@ -309,6 +323,16 @@ impl<C: Clone> State<C> {
         if let Some((_, member)) = self.member(id) {
             member.peer_limit = peer_limit;
             self.serve(now);
+        }
+    }
+
+    /// The connection has written all that it was given.
+    pub(in crate::provider::http2) fn written(&mut self, id: ConnectionId, now: Tick) {
+        if let Some((_, member)) = self.member(id) {
+            member.unwritten = 0;
+            if self.waiting > 0 {
+                self.serve(now);
+            }
         }
     }
 

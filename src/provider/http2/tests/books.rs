@@ -150,3 +150,18 @@ proptest! {
         prop_assert!(state.is_empty());
     }
 }
+
+/// A connection is given no more than a burst before it has written what it was given; what is given up does not count.
+#[test]
+fn a_burst_waits_until_it_is_written() {
+    let mut state = State::new(Laws { cap: 10_000, ..laws() });
+    state.opened(ConnectionId(0), 0_u64, 10_000, 0);
+    let keys: Vec<_> = (0..600).map(|_| state.enter(0, u32::MAX, None, Waker::noop()).0).collect();
+    assert_eq!((state.census().in_flight, state.census().waiting), (512, 88));
+    for &key in &keys[..10] {
+        state.leave(key, Ending::Cut, 0);
+    }
+    assert_eq!((state.census().in_flight, state.census().waiting), (512, 78), "ten given up, ten more given");
+    state.written(ConnectionId(0), 0);
+    assert_eq!((state.census().in_flight, state.census().waiting), (590, 0));
+}

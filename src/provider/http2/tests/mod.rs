@@ -3,6 +3,7 @@ mod answers;
 mod books;
 mod health;
 mod limits;
+mod line;
 mod losses;
 mod peer;
 mod tls;

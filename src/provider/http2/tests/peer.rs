@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::provider::http2::{
     Answer, Pool, PoolConfig, Request, SendError, WarmUp,
-    connection::Io,
     dial::{Dial, Dialed},
+    line::Io,
 };
 
 pub(super) const DATA: u8 = 0;

@@ -1,5 +1,13 @@
 //! Over real TLS and TCP, with certificates made for the test.
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -104,6 +112,63 @@ async fn a_server_without_http2_is_refused() {
     let error = sending.await.expect("no panic").expect_err("no connection");
     let SendError::NotProcessed(NotProcessed::NoConnection(why)) = error else { panic!("{error}") };
     assert!(why.contains("HTTP/2"), "{why}");
+}
+
+/// The name is looked up for every connection: when its address changes, the next connection goes to the new one.
+#[tokio::test]
+async fn the_name_is_looked_up_for_every_connection() {
+    let (old, new) = (Site::open(&[b"h2"]).await, Site::open(&[b"h2"]).await);
+    let moved = Arc::new(AtomicBool::new(false));
+    let addresses = [old.address(), new.address()];
+    let lookup = {
+        let moved = moved.clone();
+        move |host: String, _| -> Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>> {
+            assert_eq!(host, "localhost");
+            let address = addresses[usize::from(moved.load(Ordering::SeqCst))];
+            Box::pin(std::future::ready(Ok(vec![address])))
+        }
+    };
+    let roots = both(&old, &new);
+    let endpoint = Endpoint::new("https://localhost", tls_config(Some(roots.path())).expect("TLS settings"));
+    let endpoint = endpoint.expect("an endpoint").with_lookup(Arc::new(lookup));
+    let _pool = Pool::new("moving", endpoint, one_connection(), WarmUp::None);
+    let peer = old.accept().await.expect("the first connection");
+    moved.store(true, Ordering::SeqCst);
+    drop(peer);
+    new.accept().await.expect("the next connection, elsewhere");
+}
+
+/// Addresses are used in turn, so that connections spread, and one that does not answer is passed over.
+#[tokio::test]
+async fn connections_spread_over_the_addresses() {
+    let (one, two) = (Site::open(&[b"h2"]).await, Site::open(&[b"h2"]).await);
+    let closed = TcpListener::bind("localhost:0").await.expect("a port").local_addr().expect("bound");
+    let addresses = vec![one.address(), closed, two.address()];
+    let roots = both(&one, &two);
+    let endpoint = Endpoint::new("https://localhost", tls_config(Some(roots.path())).expect("TLS settings"));
+    let endpoint = endpoint.expect("an endpoint").with_lookup(Arc::new(move |_, _| {
+        let addresses = addresses.clone();
+        Box::pin(std::future::ready(Ok(addresses)))
+    }));
+    let config = PoolConfig { connections: 3, ..PoolConfig::default() };
+    let _pool = Pool::new("spread", endpoint, config, WarmUp::None);
+    let (mut peers_of_one, mut peers_of_two) = (Vec::new(), Vec::new());
+    // Three tries begin at the closed port (and pass on to the second site), at the second site, and at the first.
+    while peers_of_one.is_empty() || peers_of_two.len() < 2 {
+        tokio::select! {
+            peer = one.accept() => peers_of_one.push(peer.expect("a client that trusts us")),
+            peer = two.accept() => peers_of_two.push(peer.expect("a client that trusts us")),
+        }
+    }
+    assert_eq!(peers_of_one.len(), 1);
+}
+
+/// A file with the roots of both sites.
+fn both(one: &Site, two: &Site) -> tempfile::NamedTempFile {
+    let roots = [one, two].map(|site| std::fs::read_to_string(site.roots.path()).expect("readable")).concat();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), roots).expect("written");
+    file
 }
 
 /// A base URL is https with a host and perhaps a port; everything else is refused with a reason.
