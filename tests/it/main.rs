@@ -10,3 +10,4 @@ mod services;
 mod store_behaviour;
 mod store_support;
 mod support;
+mod worker;

@@ -15,6 +15,7 @@ pub mod kafka;
 pub mod process;
 pub mod secure;
 pub mod services;
+pub mod stage;
 
 use std::thread;
 use std::time::{Duration, Instant};
