@@ -108,12 +108,26 @@ impl TokenSource {
     }
 }
 
+/// RFC 6749 §2.3.1: the two parts are application/x-www-form-urlencoded before they become the Basic credentials.
+fn form_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => encoded.push(char::from(byte)),
+            b' ' => encoded.push('+'),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 async fn fetch(http: &reqwest::Client, grant: &Grant) -> Result<Answer, String> {
     let mut form = vec![("grant_type", "client_credentials")];
     if let Some(scope) = &grant.scope {
         form.push(("scope", scope));
     }
-    let request = http.post(&grant.token_url).basic_auth(&grant.client_id, Some(grant.client_secret.expose_secret()));
+    let (id, secret) = (form_encoded(&grant.client_id), form_encoded(grant.client_secret.expose_secret()));
+    let request = http.post(&grant.token_url).basic_auth(id, Some(secret));
     let mut response = request.form(&form).send().await.map_err(|error| error.without_url().to_string())?;
     let status = response.status();
     let mut body = Vec::new();
