@@ -143,9 +143,9 @@ async fn establish(shared: &Arc<Shared>, id: ConnectionId, turn: usize, limit: D
             shared.telemetry.lost.increment(1);
             tracing::warn!(pool = %shared.name, connection = %id, why = %why, "connection lost");
         }
-        let answered = shared.closed(id);
-        if !answered && born.elapsed() < shared.config.ping_interval() {
-            // Opened only to be closed again: as good as not opened, and not to be repeated at once.
+        let accepted = shared.closed(id);
+        if !accepted && born.elapsed() < shared.config.ping_interval() {
+            // Opened only to be closed again, or to be refused: as good as not opened, and not to be repeated at once.
             shared.failures.fetch_add(1, Ordering::Relaxed);
             shared.set_failure(Some(why));
         }

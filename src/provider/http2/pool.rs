@@ -62,7 +62,8 @@ pub(super) struct Shared {
     pub(super) tick: AtomicU32,
     pub(super) epoch: Instant,
     pub(super) emptied: Notify,
-    /// Failed dials, and connections that ended young without an answer, since the last success. Paces the next dial.
+    /// Failed dials, and connections that ended young without having accepted the credential, since the last that did. Paces the
+    /// next dial.
     pub(super) failures: AtomicU32,
     state: Mutex<State<Arc<Connection>>>,
     /// Why there is no connection, for those who wait for one.
@@ -226,15 +227,15 @@ impl Shared {
         retired.is_some()
     }
 
-    /// True if the connection had ever given an answer.
+    /// True if the credential was ever accepted on the connection.
     pub(super) fn closed(&self, id: ConnectionId) -> bool {
         let now = self.now();
         let mut state = self.state();
-        let answered = state.closed(id, now);
+        let accepted = state.closed(id, now);
         if state.is_empty() {
             self.emptied.notify_waiters();
         }
-        answered
+        accepted
     }
 
     pub(super) fn set_failure(&self, failure: Option<Arc<str>>) {

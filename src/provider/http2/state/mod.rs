@@ -4,20 +4,18 @@
 //! **Does not:** do I/O, read a clock or know HTTP/2, so that its rules are tested as plain values.
 //! **Fails:** not at all; a full pool is a queue, served in order of arrival.
 mod health;
+mod member;
 
 use std::{collections::VecDeque, task::Waker};
 
 use slab::Slab;
 
 pub(in crate::provider::http2) use self::health::Sickness;
+use self::member::Member;
 use super::ConnectionId;
 
 /// Steps of 50 ms since the pool began.
 pub(in crate::provider::http2) type Tick = u32;
-
-/// Requests that a connection takes before it has written those it was given. Each holds about 2 KiB in the framing's buffers
-/// until then, which never shrink, so a burst of thousands would cost megabytes for good; 500 fill twenty TLS records.
-const UNWRITTEN_MAX: u32 = 512;
 
 /// The limits by which the books are kept, in ticks and streams.
 #[derive(Clone, Debug)]
@@ -42,23 +40,6 @@ pub(in crate::provider::http2) struct State<C> {
     /// The connection that comes first among equals.
     turn: usize,
     closing: bool,
-}
-
-/// One connection in the books.
-struct Member<C> {
-    id: ConnectionId,
-    connection: C,
-    in_flight: u32,
-    /// Requests given to it since it last wrote all it had.
-    unwritten: u32,
-    peer_limit: u32,
-    accepted: bool,
-    draining: bool,
-    gone: bool,
-    /// Mean ticks to an answer, weighed towards the last sixteen.
-    latency: f32,
-    samples: u32,
-    narrow_since: Option<Tick>,
 }
 
 /// One request in the books: waiting for a stream, or on one.
@@ -107,24 +88,8 @@ pub(in crate::provider::http2) struct Census {
     pub(in crate::provider::http2) draining: usize,
     pub(in crate::provider::http2) in_flight: usize,
     pub(in crate::provider::http2) waiting: usize,
-    /// An open connection has given an answer: the provider is there.
+    /// An open connection has had its credential accepted: the provider is there and takes us.
     pub(in crate::provider::http2) proven: bool,
-}
-
-impl<C> Member<C> {
-    fn limit(&self, laws: &Laws) -> u32 {
-        let limit = self.peer_limit.min(laws.cap);
-        if laws.one_until_accepted && !self.accepted { limit.min(1) } else { limit }
-    }
-
-    fn has_room(&self, laws: &Laws) -> bool {
-        self.in_flight < self.limit(laws) && self.unwritten < UNWRITTEN_MAX
-    }
-
-    fn sample(&mut self, ticks: Tick) {
-        self.samples = self.samples.saturating_add(1);
-        self.latency += (ticks as f32 - self.latency) / 16.0;
-    }
 }
 
 impl<C: Clone> State<C> {
@@ -298,19 +263,7 @@ impl<C: Clone> State<C> {
 
     /// A connection is open and may be used up to the peer's limit.
     pub(in crate::provider::http2) fn opened(&mut self, id: ConnectionId, connection: C, peer_limit: u32, now: Tick) {
-        self.members.insert(Member {
-            id,
-            connection,
-            in_flight: 0,
-            unwritten: 0,
-            peer_limit,
-            accepted: false,
-            draining: false,
-            gone: false,
-            latency: 0.0,
-            samples: 0,
-            narrow_since: None,
-        });
+        self.members.insert(Member::new(id, connection, peer_limit));
         self.serve(now);
     }
 
@@ -348,18 +301,18 @@ impl<C: Clone> State<C> {
         Some(connection)
     }
 
-    /// The connection has ended. True if it had ever given an answer.
+    /// The connection has ended. True if the credential was ever accepted on it.
     pub(in crate::provider::http2) fn closed(&mut self, id: ConnectionId, now: Tick) -> bool {
         let Some((index, member)) = self.member(id) else { return false };
         member.draining = true;
         member.gone = true;
-        let answered = member.samples > 0;
+        let accepted = member.accepted;
         if member.in_flight == 0 {
             self.members.remove(index);
         }
         // Whoever avoids a connection may have been waiting for this one to go.
         self.serve(now);
-        answered
+        accepted
     }
 
     /// Wakes every request whose time is over. One that takes no notice is not woken again.
@@ -404,7 +357,7 @@ impl<C: Clone> State<C> {
             draining,
             in_flight: self.exchanges.len() - self.waiting,
             waiting: self.waiting,
-            proven: self.members.iter().any(|(_, m)| !m.draining && m.samples > 0),
+            proven: self.members.iter().any(|(_, m)| !m.draining && m.accepted),
         }
     }
 }

@@ -191,6 +191,28 @@ async fn connections_that_die_young_back_off_too() {
     assert!((7..=20).contains(&opened), "{opened} connections in a minute");
 }
 
+/// A credential that is refused on every connection does not lead to a storm of new ones, although each is condemned.
+#[tokio::test(start_paused = true)]
+async fn a_refused_credential_is_not_met_with_reconnects() {
+    let config = PoolConfig { backoff_min_ms: 1_000, backoff_max_ms: 8_000, ..one_connection() };
+    let (pool, mut lines) = pool_after(0, config, WarmUp::OneStreamUntilAccepted);
+    tokio::spawn(async move {
+        loop {
+            if let Ok(answer) = send(&pool).await.expect("no panic") {
+                pool.condemn(answer.connection, "403");
+            }
+        }
+    });
+    let (began, mut opened) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(60) {
+        if let Some(peer) = lines.next_within(Duration::from_secs(60), 100).await {
+            opened += 1;
+            tokio::spawn(peer.serve(403));
+        }
+    }
+    assert!((7..=20).contains(&opened), "{opened} connections in a minute");
+}
+
 /// Connections are opened one after the other, never in a storm.
 #[tokio::test(start_paused = true)]
 async fn connects_are_spaced() {

@@ -6,4 +6,5 @@ mod limits;
 mod line;
 mod losses;
 mod peer;
+mod telling;
 mod tls;
