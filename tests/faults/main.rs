@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
+mod account;
 mod services;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod workers;

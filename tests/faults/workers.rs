@@ -1,0 +1,126 @@
+//! Workers that are killed, rolled and rebalanced under load, and services that go away: nothing is lost, order holds.
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::account::{Load, settle};
+use crate::support::eventually;
+use crate::support::process::Watchbell;
+use crate::support::services::{Broker, shared_kafka};
+use crate::support::stage::{CEILING, Stage};
+use watchbell::sandbox::SandboxConfig;
+
+fn people(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("u{n}")).collect()
+}
+
+/// The numbers of `make soak`, or those of the gate.
+fn full(gate: usize, soak: usize) -> usize {
+    if std::env::var_os("WATCHBELL_SOAK").is_some() { soak } else { gate }
+}
+
+/// A seed of its own for each run, printed so that a failure can be run again: `WATCHBELL_SEED=…`.
+fn dice() -> StdRng {
+    let seed = std::env::var("WATCHBELL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("WATCHBELL_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// kill -9 at random moments while events flow: every single event reaches its phone and has its outcome, in the order of its key; what is
+/// repeated is bounded by what was in flight or finished since the last commit.
+#[test]
+fn killed_at_random_moments() {
+    let mut dice = dice();
+    let people = people(300);
+    let stage = Stage::new(&shared_kafka(), 6, &people);
+    let mut workers = [stage.worker(), stage.worker()];
+    let (events, kills) = (full(5_000, 20_000), full(3, 10));
+    let load = Load::start(&stage, &people, events, 500);
+    for kill in 1..=kills {
+        let at = events * kill / (kills + 2) + dice.random_range(0..events / (kills + 2));
+        eventually("the moment of the kill", CEILING, || (load.emitted() >= at).then_some(()));
+        let victim = dice.random_range(0..workers.len());
+        workers[victim].kill();
+        workers[victim] = Watchbell::worker(&stage.config());
+    }
+    let account = settle(&stage, &load.finish());
+    eprintln!("{account:?} after {kills} kills");
+    // One second's load for each kill: a commit interval of half a second, and what was in flight.
+    assert!(account.repeated <= kills * 500, "{account:?}");
+}
+
+/// A rolling restart under load repeats no push.
+#[test]
+fn rolling_restart_repeats_nothing() {
+    let people = people(200);
+    let stage = Stage::new(&shared_kafka(), 6, &people);
+    let mut workers = [stage.worker(), stage.worker()];
+    let load = Load::start(&stage, &people, full(3_000, 10_000), 300);
+    for worker in &mut workers {
+        worker.terminate();
+        assert!(worker.wait(CEILING).success(), "{}", worker.log());
+        *worker = stage.worker();
+    }
+    let account = settle(&stage, &load.finish());
+    assert_eq!(account.repeated, 0, "{account:?}");
+}
+
+/// Workers that come and go, under both group protocols: nothing is lost, the order of keys holds, nothing is repeated.
+#[test]
+fn rebalance_storm() {
+    for protocol in ["classic", "consumer"] {
+        let people = people(200);
+        let extra = format!("kafka.group_protocol = {protocol:?}");
+        let stage = Stage::with(&shared_kafka(), 6, &people, SandboxConfig::default(), &extra);
+        let first = stage.worker();
+        let load = Load::start(&stage, &people, full(2_500, 10_000), 250);
+        for _ in 0..2 {
+            let mut others = [stage.worker(), stage.worker()];
+            for other in &mut others {
+                other.terminate();
+                assert!(other.wait(CEILING).success(), "{}", other.log());
+            }
+        }
+        let account = settle(&stage, &load.finish());
+        eprintln!("{protocol}: {account:?}");
+        assert_eq!(account.repeated, 0, "{protocol}: {account:?}");
+        drop(first);
+    }
+}
+
+/// A worker that is frozen past its session is fenced: its partitions go on elsewhere, and when it thaws it sends nothing that is
+/// no longer its own beyond what it had begun.
+#[test]
+fn frozen_worker_is_fenced() {
+    let people = people(100);
+    let stage = Stage::new(&shared_kafka(), 4, &people);
+    let (frozen, _other) = (stage.worker(), stage.worker());
+    let load = Load::start(&stage, &people, full(4_000, 8_000), 200);
+    eventually("some load", CEILING, || (load.emitted() >= 500).then_some(()));
+    frozen.freeze();
+    let at_freeze = load.emitted();
+    // Longer than the session of 6 s: the load itself is the clock.
+    eventually("the session to end", CEILING, || (load.emitted() >= at_freeze + 200 * 9).then_some(()));
+    frozen.thaw();
+    let account = settle(&stage, &load.finish());
+    eprintln!("{account:?}");
+    assert!(account.repeated <= 400, "{account:?}");
+}
+
+/// The broker goes away in the middle of load and comes back: nothing is lost, and the workers go on by themselves.
+#[test]
+fn broker_stopped_and_started() {
+    let mut broker = Broker::start();
+    let people = people(100);
+    let stage = Stage::new(&broker.address(), 4, &people);
+    let mut worker = stage.worker();
+    let load = Load::start(&stage, &people, full(2_500, 8_000), 250);
+    eventually("some load", CEILING, || (load.emitted() >= 700).then_some(()));
+    broker.kill();
+    std::thread::sleep(Duration::from_secs(3)); // how long it is away, not a wait for anything
+    broker.start_again();
+    let account = settle(&stage, &load.finish());
+    eprintln!("{account:?}");
+    worker.terminate();
+    assert!(worker.wait(CEILING).success(), "{}", worker.log());
+}
