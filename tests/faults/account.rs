@@ -1,7 +1,7 @@
 //! Load that can be accounted for: every event that was emitted is looked for at the simulator and among the outcomes.
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,26 +26,22 @@ impl Emitted {
     }
 }
 
-/// Emits in the background at a steady rate until it has emitted `count`, or is told to stop.
+/// Emits in the background at a steady rate until it has emitted its number of events.
 pub struct Load {
     thread: JoinHandle<Vec<Emitted>>,
     emitted: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
 }
 
 impl Load {
     pub fn start(stage: &Stage, people: &[String], count: usize, per_second: u32) -> Self {
-        let (emitted, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counter, stopped) = (Arc::clone(&emitted), Arc::clone(&stop));
+        let emitted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&emitted);
         let topics: HashMap<NotificationType, String> =
             NotificationType::ALL.into_iter().map(|kind| (kind, stage.topics.event(kind).to_owned())).collect();
         let (producer, people) = (Producer::new(&stage.bootstrap), people.to_vec());
         let thread = std::thread::spawn(move || {
             let (began, mut all) = (Instant::now(), Vec::with_capacity(count));
             for n in 0..count {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
                 let due = began + Duration::from_secs(n as u64) / per_second;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 let kind = NotificationType::ALL[n % NotificationType::COUNT];
@@ -62,7 +58,7 @@ impl Load {
             producer.flush();
             all
         });
-        Self { thread, emitted, stop }
+        Self { thread, emitted }
     }
 
     /// How many were emitted so far.
@@ -72,12 +68,6 @@ impl Load {
 
     /// Waits until it has emitted all of its events.
     pub fn finish(self) -> Vec<Emitted> {
-        self.thread.join().unwrap()
-    }
-
-    /// Ends it early.
-    pub fn stop(self) -> Vec<Emitted> {
-        self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
@@ -109,7 +99,6 @@ fn body(kind: NotificationType) -> wire::event::Body {
 /// What became of everything that was emitted.
 #[derive(Debug)]
 pub struct Account {
-    pub emitted: usize,
     /// Pushes beyond the first of each event.
     pub repeated: usize,
 }
@@ -138,5 +127,5 @@ pub fn settle(stage: &Stage, emitted: &[Emitted]) -> Account {
     for (n, one) in emitted.iter().enumerate() {
         assert!(seen.contains(&n), "{one:?} never reached its phone");
     }
-    Account { emitted: emitted.len(), repeated: pushes.len() - seen.len() }
+    Account { repeated: pushes.len() - seen.len() }
 }

@@ -70,7 +70,7 @@ fn rolling_restart_repeats_nothing() {
 fn rebalance_storm() {
     for protocol in ["classic", "consumer"] {
         let people = people(200);
-        let extra = format!("kafka.group_protocol = {protocol:?}");
+        let extra = format!("group_protocol = {protocol:?}");
         let stage = Stage::with(&shared_kafka(), 6, &people, SandboxConfig::default(), &extra);
         let first = stage.worker();
         let load = Load::start(&stage, &people, full(2_500, 10_000), 250);

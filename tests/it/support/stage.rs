@@ -47,7 +47,7 @@ impl Stage {
         Self::with(bootstrap, partitions, people, SandboxConfig::default(), "")
     }
 
-    /// As [`Stage::new`], with a sandbox and more configuration (TOML) of the caller's.
+    /// As [`Stage::new`], with a sandbox of the caller's, and more configuration: TOML that begins within `[kafka]`.
     pub fn with(bootstrap: &str, partitions: i32, people: &[String], sandbox: SandboxConfig, extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -96,8 +96,8 @@ impl Stage {
         let key = &sandbox.apns().keys()[0];
         let account = &sandbox.fcm().service_accounts()[0];
         let ca = sandbox.ca_file().display();
-        let mut text =
-            format!("{}\n[kafka]\nbootstrap_servers = {:?}\ngroup = {:?}\n", self.extra, self.bootstrap, self.group);
+        let mut text = format!("[kafka]\nbootstrap_servers = {:?}\ngroup = {:?}\n", self.bootstrap, self.group);
+        writeln!(text, "{}", self.extra).unwrap();
         writeln!(text, "[topics]\nidentity_verification = {:?}\ntrusted_device = {:?}\naccount_sharing = {:?}\notp_received = {:?}\ndecisions = {:?}\njobs = {:?}\nhold = {:?}\ndlq = {:?}\nredrive = {:?}\noutcomes = {:?}",
             topics.identity_verification, topics.trusted_device, topics.account_sharing, topics.otp_received, topics.decisions,
             topics.jobs, topics.hold, topics.dlq, topics.redrive, topics.outcomes).unwrap();
