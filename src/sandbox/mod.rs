@@ -10,6 +10,8 @@
 pub mod apns;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod control_tests;
 mod credentials;
 mod exchange;
 pub mod fault;

@@ -14,4 +14,4 @@ pub(crate) mod outgoing;
 pub(crate) mod session;
 
 #[cfg(test)]
-mod session_tests;
+mod tests;

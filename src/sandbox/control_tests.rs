@@ -1,0 +1,122 @@
+//! The control endpoint over plain HTTP, as a person with curl uses it.
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Sandbox;
+use super::testing::{H2, PAYLOAD, TOPIC, start, token, within};
+
+const DEVICE: &str = "abcd12";
+
+async fn call(sandbox: &Sandbox, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let request = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = request.request(method, format!("{}{path}", sandbox.control_url()));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = within(request.send()).await.unwrap();
+    (answer.status().as_u16(), within(answer.json()).await.unwrap_or_default())
+}
+
+async fn push(sandbox: &Sandbox, h2: &H2) -> (u16, String) {
+    let bearer = format!("bearer {}", token(sandbox, 0, 0));
+    let uri = format!("{}/3/device/{DEVICE}", sandbox.apns_url());
+    let sent = [("authorization", bearer.as_str()), ("apns-topic", TOPIC), ("apns-collapse-id", "c")];
+    let got = h2.ask(&uri, &sent, PAYLOAD).await.unwrap();
+    (got.status, got.reason())
+}
+
+#[tokio::test]
+async fn everything_can_be_seen_and_set_by_http() {
+    // Devices, counts, token states, faults, credentials, reset: each does what the library does.
+    let sandbox = start(|config| config.apns.tokens_per_20_minutes = 100).await;
+    let h2 = H2::connect(&sandbox, &sandbox.apns_url()).await;
+    assert_eq!(push(&sandbox, &h2).await.0, 200);
+    let (_, device) = call(&sandbox, Method::GET, "/devices/ABCD12", None).await;
+    assert_eq!((&device["provider"], &device["counts"]["by_collapse_id"]["c"]), (&json!("apns"), &json!(1)));
+    assert_eq!(device["device"]["received"][0]["payload"]["aps"]["alert"]["title"], "Sign-in");
+    assert_eq!(call(&sandbox, Method::GET, "/devices/unknown", None).await.0, 404);
+    assert_eq!(call(&sandbox, Method::GET, "/devices", None).await.1, json!({"apns": [DEVICE], "fcm": []}));
+
+    let gone = json!({"provider": "apns", "state": "unregistered", "timestamp": 7});
+    assert_eq!(call(&sandbox, Method::PUT, "/tokens/abcd12", Some(gone)).await.0, 204);
+    assert_eq!(push(&sandbox, &h2).await, (410, "Unregistered".to_owned()));
+    let fcm = json!({"provider": "fcm", "state": "other_sender"});
+    assert_eq!(call(&sandbox, Method::PUT, "/tokens/reg", Some(fcm)).await.0, 204);
+    assert_eq!(
+        call(&sandbox, Method::GET, "/devices/reg", None).await.1["device"]["settings"]["state"],
+        "other_sender"
+    );
+    let wrong = json!({"provider": "fcm", "state": "sleepy"});
+    assert_eq!(call(&sandbox, Method::PUT, "/tokens/reg", Some(wrong)).await.0, 422);
+
+    let rule = json!({"provider": "apns", "count": 1, "fault": {"kind": "refuse", "reason": "Shutdown"}});
+    let (status, added) = call(&sandbox, Method::POST, "/faults", Some(rule.clone())).await;
+    assert_eq!((status, added["id"].as_u64()), (201, Some(1)));
+    assert_eq!(call(&sandbox, Method::GET, "/faults", None).await.1[0]["met"], 0);
+    assert_eq!(push(&sandbox, &h2).await, (503, "Shutdown".to_owned()));
+    assert_eq!(call(&sandbox, Method::GET, "/faults", None).await.1, json!([]), "its count is used up");
+    call(&sandbox, Method::POST, "/faults", Some(rule.clone())).await;
+    assert_eq!(call(&sandbox, Method::DELETE, "/faults/2", None).await.0, 204);
+    assert_eq!(call(&sandbox, Method::DELETE, "/faults/2", None).await.0, 404);
+    call(&sandbox, Method::POST, "/faults", Some(rule)).await;
+    assert_eq!(call(&sandbox, Method::DELETE, "/faults", None).await.1, json!({"removed": 1}));
+    assert_eq!(call(&sandbox, Method::POST, "/faults", Some(json!({"provider": "apns"}))).await.0, 422);
+
+    let (_, stats) = call(&sandbox, Method::GET, "/stats", None).await;
+    assert_eq!((&stats["apns"]["accepted"], &stats["connections_opened"]), (&json!(1), &json!(1)));
+    assert_eq!(stats["apns"]["refused"][0], json!({"status": 410, "reason": "Unregistered", "count": 1}));
+    let (_, credentials) = call(&sandbox, Method::GET, "/credentials", None).await;
+    assert_eq!(credentials["apns"]["keys"][0]["key_id"], "WBSANDBOXK");
+    for file in [
+        &credentials["ca_file"],
+        &credentials["apns"]["keys"][0]["path"],
+        &credentials["fcm"]["service_accounts"][0]["path"],
+    ] {
+        assert!(std::fs::exists(file.as_str().unwrap()).unwrap());
+    }
+    assert_eq!(call(&sandbox, Method::POST, "/reset", None).await.0, 204);
+    assert_eq!(push(&sandbox, &h2).await.0, 200, "the device's state is forgotten");
+    assert_eq!(sandbox.apns().accepted(), 1);
+}
+
+#[tokio::test]
+async fn connections_can_be_commanded_by_http() {
+    // One command by name, for all connections or one; an unknown one is explained.
+    let sandbox = start(|config| config.apns.tokens_per_20_minutes = 100).await;
+    let h2 = H2::connect(&sandbox, &sandbox.apns_url()).await;
+    push(&sandbox, &h2).await;
+    let told = async |command: &str, body: Value| {
+        call(&sandbox, Method::POST, &format!("/connections/{command}"), Some(body)).await
+    };
+    let one = json!({"connections": 1});
+    assert_eq!(told("stream_limit", json!({"provider": "apns", "streams": 5})).await, (200, one.clone()));
+    assert_eq!(told("ignore_pings", json!({"provider": "apns", "connection": 1})).await, (200, one.clone()));
+    assert_eq!(told("wedge", json!({"provider": "apns", "connection": 99})).await.1, json!({"connections": 0}));
+    assert_eq!(told("wedge", json!({"provider": "fcm"})).await.1, json!({"connections": 0}));
+    assert_eq!(told("wedge", json!({"provider": "apns"})).await.1, one);
+    assert_eq!(push(&sandbox, &h2).await, (403, "ExpiredProviderToken".to_owned()));
+    let (status, body) = told("explode", json!({"provider": "apns"})).await;
+    assert!(status == 400 && body["error"].as_str().unwrap().contains("goaway"), "{body}");
+    assert_eq!(told("goaway", json!({"provider": "apns", "reason": "Shutdown"})).await.1["connections"], 1);
+    within(async {
+        while !sandbox.connections(super::fault::Provider::Apns).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(call(&sandbox, Method::DELETE, "/access-tokens", None).await.0, 204);
+}
+
+#[tokio::test]
+async fn a_sandbox_ends_with_its_ports_and_its_temporary_files() {
+    // After shutdown the port can be listened on again and the temporary directory is gone; a port in use is named.
+    let sandbox = start(|_| {}).await;
+    let (dir, url) = (sandbox.dir().to_owned(), sandbox.apns_url());
+    let port: u16 = url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let taken = super::SandboxConfig { apns_port: port, ..super::SandboxConfig::default() };
+    let error = Sandbox::start(taken.clone()).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+    sandbox.shutdown().await;
+    assert!(!dir.exists());
+    Sandbox::start(taken).await.unwrap().shutdown().await;
+}

@@ -1,0 +1,105 @@
+//! Concurrent streams: one until a good token, more after it, changed while the connection runs.
+use super::{ONE, TWO, bearer, connect, path, ping, push, received};
+use crate::sandbox::fault::{Fault, Provider, Rule};
+use crate::sandbox::testing::{H2, PAYLOAD, Raw, TOPIC, start, token, within};
+use crate::sandbox::wire::frame;
+
+/// Opens a stream whose body never ends.
+async fn open(raw: &mut Raw, headers: &[(&str, &str)]) -> u32 {
+    let (stream, bytes) = raw.request(headers, PAYLOAD);
+    let length = usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+    raw.send(&bytes[..frame::HEAD + length]).await;
+    stream
+}
+
+async fn refused(raw: &mut Raw) -> (u32, u32) {
+    let reset = raw.next_of(frame::RST_STREAM).await.unwrap();
+    (reset.head.stream, u32::from_be_bytes(reset.payload.try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn one_stream_until_a_good_token_was_answered() {
+    // Apple: one stream at first; a bad token does not raise the limit, a good one does, even if its push is refused.
+    let sandbox = start(|config| config.apns.wedge_on_expired = false).await;
+    let (good, old) = (bearer(&sandbox), format!("bearer {}", token(&sandbox, 0, 4_000)));
+    let (one, two) = (path(ONE), path(TWO));
+    let mut raw = connect(&sandbox).await;
+    let first = open(&mut raw, &push(&good, &one)).await;
+    let second = open(&mut raw, &push(&good, &two)).await;
+    assert_eq!(refused(&mut raw).await, (second, frame::Code::RefusedStream as u32));
+    assert_eq!(raw.limits, [1]);
+    let mut end = Vec::new();
+    frame::put_reset(&mut end, first, frame::Code::NoError);
+    raw.send(&end).await;
+    assert_eq!(raw.ask(&push(&old, &one), PAYLOAD).await.reason(), "ExpiredProviderToken");
+    ping(&mut raw).await;
+    raw.next_of(frame::PING).await.unwrap();
+    assert_eq!(raw.limits, [1], "an expired token raises nothing");
+    assert_eq!(raw.ask(&push(&good, &one), b"").await.reason(), "PayloadEmpty");
+    raw.next_of(frame::SETTINGS).await.unwrap();
+    assert_eq!(raw.limits, [1, 1_000]);
+    assert_eq!(received(&sandbox, TWO), 0);
+}
+
+#[tokio::test]
+async fn the_limit_changes_while_the_connection_runs() {
+    // A lower limit is announced by SETTINGS and holds at once; new connections rise to it; a fault can set it for one.
+    let sandbox = start(|_| {}).await;
+    let (bearer, one) = (bearer(&sandbox), path(ONE));
+    let mut raw = connect(&sandbox).await;
+    raw.ask(&push(&bearer, &one), PAYLOAD).await;
+    raw.next_of(frame::SETTINGS).await.unwrap();
+    assert_eq!(sandbox.set_stream_limit(Provider::Apns, 2), 1);
+    raw.next_of(frame::SETTINGS).await.unwrap();
+    assert_eq!(raw.limits, [1, 1_000, 2]);
+    for _ in 0..2 {
+        open(&mut raw, &push(&bearer, &one)).await;
+    }
+    let third = open(&mut raw, &push(&bearer, &one)).await;
+    assert_eq!(refused(&mut raw).await.0, third);
+
+    let mut later = connect(&sandbox).await;
+    later.ask(&push(&bearer, &one), PAYLOAD).await;
+    later.next_of(frame::SETTINGS).await.unwrap();
+    assert_eq!(later.limits, [1, 2]);
+    let rule = Rule::always(Provider::Apns, Fault::StreamLimit { streams: 7 }).times(1);
+    assert!(sandbox.add_fault(rule) > 0);
+    assert_eq!(later.ask(&push(&bearer, &one), PAYLOAD).await.status, 200);
+    later.next_of(frame::SETTINGS).await.unwrap();
+    assert_eq!(later.limits, [1, 2, 7]);
+}
+
+#[tokio::test]
+async fn a_refusal_may_cut_the_limit_until_the_next_accepted_push() {
+    // The option of senders' reports: each refusal puts the connection back to one stream, an accepted push frees it.
+    let sandbox = start(|config| config.apns.cut_streams_on_error = true).await;
+    let (bearer, one) = (bearer(&sandbox), path(ONE));
+    let mut raw = connect(&sandbox).await;
+    for (body, limits) in [(PAYLOAD, vec![1, 1_000]), (b"", vec![1, 1_000, 1]), (PAYLOAD, vec![1, 1_000, 1, 1_000])] {
+        raw.ask(&push(&bearer, &one), body).await;
+        raw.next_of(frame::SETTINGS).await.unwrap();
+        assert_eq!(raw.limits, limits);
+    }
+}
+
+#[tokio::test]
+async fn thousands_of_pushes_in_parallel_arrive_once_each() {
+    // Under a client of another make with many streams at once, every push is answered and recorded exactly once.
+    let sandbox = start(|_| {}).await;
+    let bearer = bearer(&sandbox);
+    let h2 = H2::connect(&sandbox, &sandbox.apns_url()).await;
+    let uri = format!("{}{}", sandbox.apns_url(), path(ONE));
+    let ids: Vec<String> = (0..3_000_u128).map(|n| uuid::Uuid::from_u128(n).to_string()).collect();
+    let send = async |id: &String| {
+        let sent =
+            [("authorization", bearer.as_str()), ("apns-id", id), ("apns-topic", TOPIC), ("apns-collapse-id", id)];
+        let got = h2.ask(&uri, &sent, PAYLOAD).await.unwrap();
+        assert_eq!((got.status, &got.headers["apns-id"]), (200, id));
+    };
+    send(&ids[0]).await;
+    let rest = ids[1..].iter().map(send);
+    within(futures_util::stream::StreamExt::for_each_concurrent(futures_util::stream::iter(rest), 200, |one| one))
+        .await;
+    let device = sandbox.apns().device(ONE).unwrap();
+    assert_eq!((device.received.len(), device.by_apns_id().len(), device.shown.len()), (3_000, 3_000, 3_000));
+}
