@@ -201,3 +201,62 @@ async fn stopped() -> std::io::Result<()> {
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: SandboxCommand,
+    }
+
+    fn config(arguments: &[&str]) -> Result<SandboxConfig, Failure> {
+        let line = Line::try_parse_from([&["sandbox"], arguments].concat());
+        line.map_err(|error| Failure::Usage(error.to_string()))?.command.into_config()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_mistakes_are_explained() {
+        // A file may hold everything; flags add to it; an unknown key, a missing file and a broken rule name themselves.
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sandbox.toml");
+        let text = "[apns]\nstream_limit = 5\n[[apns.teams]]\nteam_id = \"AAAAAAAAAA\"\n[[fcm.projects]]\nproject_id = \"p\"\n";
+        std::fs::write(&file, text).unwrap();
+        let path = file.to_str().unwrap();
+        let rule = r#"{"provider":"apns","fault":{"kind":"latency","ms":5}}"#;
+        let read =
+            config(&["--config", path, "--apns-port", "0", "--strict-tokens", "--record", "counters", "--fault", rule]);
+        let read = read.unwrap();
+        assert_eq!((read.apns.stream_limit, read.apns.teams.len(), read.apns_port, read.fcm_port), (5, 1, 0, FCM_PORT));
+        assert_eq!(read.fcm.projects[0].project_id, "p");
+        assert!(read.apns.strict_tokens && read.fcm.strict_tokens && read.apns.recording == Recording::Counters);
+        assert_eq!(read.faults.len(), 1);
+        std::fs::write(&file, "[apns]\nstreams = 5\n").unwrap();
+        for (arguments, named) in [
+            (vec!["--config", path], "streams"),
+            (vec!["--config", "/does/not/exist.toml"], "/does/not/exist.toml"),
+            (vec!["--fault", "{}"], "--help"),
+            (vec!["--record", "everything"], "everything"),
+        ] {
+            let error = config(&arguments).unwrap_err().to_string();
+            assert!(error.contains(named), "{arguments:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_summary_names_every_address_and_file() {
+        // What is printed at the start is enough to point a client here.
+        let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+        let text = summary(&sandbox);
+        let key = sandbox.apns().keys()[0].path.display().to_string();
+        let account = sandbox.fcm().service_accounts()[0].path.display().to_string();
+        let ca = sandbox.ca_file().display().to_string();
+        for part in [sandbox.apns_url(), sandbox.fcm_url(), sandbox.control_url(), key, account, ca] {
+            assert!(text.contains(&part), "{part} is missing in\n{text}");
+        }
+    }
+}

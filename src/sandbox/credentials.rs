@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa;
@@ -83,6 +84,18 @@ impl Directory {
         let written = options.open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|error| CredentialsError::File { path: path.clone(), error })?;
         Ok(path)
+    }
+
+    /// A fresh RSA key of 2,048 bits, PEM. Temporary sandboxes of one process share one: it takes half a second to find its primes.
+    fn rsa_key(&self) -> Result<String, CredentialsError> {
+        static SHARED: OnceLock<String> = OnceLock::new();
+        if let (true, Some(pem)) = (self.temporary, SHARED.get()) {
+            return Ok(pem.clone());
+        }
+        let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(|_| CredentialsError::Generate)?;
+        let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).map_err(|_| CredentialsError::Generate)?;
+        let pem = to_pem(der.as_ref());
+        Ok(if self.temporary { SHARED.get_or_init(|| pem).clone() } else { pem })
     }
 
     fn bad(&self, name: &str, what: impl ToString) -> CredentialsError {
@@ -198,11 +211,7 @@ pub(crate) fn service_account(
     let text = |field: &str| known.as_ref().and_then(|known| known[field].as_str()).map(str::to_owned);
     let (key_id, pem) = match (text("private_key_id"), text("private_key")) {
         (Some(key_id), Some(pem)) => (key_id, pem),
-        _ => {
-            let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(|_| CredentialsError::Generate)?;
-            let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).map_err(|_| CredentialsError::Generate)?;
-            (uuid::Uuid::new_v4().simple().to_string(), to_pem(der.as_ref()))
-        }
+        _ => (uuid::Uuid::new_v4().simple().to_string(), dir.rsa_key()?),
     };
     let client_email = format!("sandbox@{project_id}.iam.gserviceaccount.com");
     let file = serde_json::json!({

@@ -111,6 +111,14 @@ impl std::fmt::Debug for Push {
     }
 }
 
+impl Push {
+    /// Whether it had already expired when it was accepted. Expiration 0 is one attempt now, and never late.
+    #[must_use]
+    pub fn expired_on_arrival(&self) -> bool {
+        self.expiration.is_some_and(|until| until > 0 && until.saturating_mul(1_000) < self.at_ms)
+    }
+}
+
 /// One device as a test sees it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Device {
@@ -208,7 +216,7 @@ impl Inbox {
             return if self.strict { Err((Reason::BadDeviceToken, None)) } else { Ok(()) };
         }
         let shard = self.shard(token);
-        // Only what was set is known: a device that merely received something is not.
+        // In strict mode nothing is received before it was set, so every device here was.
         let Some(settings) = shard.get(token).map(|device| &device.settings) else {
             return if self.strict { Err((Reason::BadDeviceToken, None)) } else { Ok(()) };
         };

@@ -4,8 +4,10 @@
 //! `content-available` and nothing that a person could notice, an alert push something to notice.
 //! Apple documents no answer for a body that is no such object and often drops it in silence; a simulator that did so would
 //! hide the mistake, so it says BadRequestPayload, and InvalidPushType where type and content contradict.
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::borrow::Cow;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::check::PushType;
 use super::reason::Reason;
@@ -20,13 +22,12 @@ struct Payload<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Aps<'a> {
-    #[serde(borrow)]
-    alert: Option<Alert<'a>>,
+    alert: Option<Alert>,
     badge: Option<f64>,
-    sound: Option<Sound<'a>>,
-    #[serde(rename = "thread-id")]
+    sound: Option<Sound>,
+    #[serde(borrow, rename = "thread-id")]
     _thread_id: Option<Text<'a>>,
-    #[serde(rename = "category")]
+    #[serde(borrow, rename = "category")]
     _category: Option<Text<'a>>,
     content_available: Option<u8>,
     mutable_content: Option<u8>,
@@ -38,45 +39,93 @@ struct Aps<'a> {
 
 /// A string, borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Alert<'a> {
-    Body(#[serde(borrow)] Text<'a>),
-    Object(Box<AlertObject>),
+/// A text or an object of texts; read in place, because every push has one.
+struct Alert {
+    /// Whether a person would see anything of it.
+    visible: bool,
 }
 
-/// `args` are arrays of strings, everything else is text.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct AlertObject {
-    title: Option<String>,
-    subtitle: Option<String>,
-    body: Option<String>,
-    #[serde(rename = "launch-image")]
-    _launch_image: Option<String>,
-    title_loc_key: Option<String>,
-    #[serde(rename = "title-loc-args")]
-    _title_loc_args: Option<Vec<String>>,
-    subtitle_loc_key: Option<String>,
-    #[serde(rename = "subtitle-loc-args")]
-    _subtitle_loc_args: Option<Vec<String>>,
-    loc_key: Option<String>,
-    #[serde(rename = "loc-args")]
-    _loc_args: Option<Vec<String>>,
+impl<'de> Deserialize<'de> for Alert {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AlertVisitor)
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Sound<'a> {
-    Name(#[serde(borrow)] Text<'a>),
-    Critical {
-        critical: Option<u8>,
-        #[serde(rename = "name")]
-        _name: String,
-        volume: Option<f64>,
-    },
+struct AlertVisitor;
+
+impl<'de> Visitor<'de> for AlertVisitor {
+    type Value = Alert;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text or an object")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Alert, E> {
+        Ok(Alert { visible: !text.is_empty() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Alert, A::Error> {
+        let mut visible = false;
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            match key.0.as_ref() {
+                "title" | "subtitle" | "body" | "title-loc-key" | "subtitle-loc-key" | "loc-key" => {
+                    visible |= map.next_value::<Option<Text<'de>>>()?.is_some_and(|text| !text.0.is_empty());
+                }
+                "launch-image" => {
+                    map.next_value::<Option<Text<'de>>>()?;
+                }
+                "title-loc-args" | "subtitle-loc-args" | "loc-args" => {
+                    map.next_value::<Option<Vec<Text<'de>>>>()?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Alert { visible })
+    }
+}
+
+/// A file's name, or the object of a critical alert.
+struct Sound {
+    valid: bool,
+}
+
+impl<'de> Deserialize<'de> for Sound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SoundVisitor)
+    }
+}
+
+struct SoundVisitor;
+
+impl<'de> Visitor<'de> for SoundVisitor {
+    type Value = Sound;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name or an object")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Sound, E> {
+        Ok(Sound { valid: !name.is_empty() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sound, A::Error> {
+        let (mut named, mut valid) = (false, true);
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            match key.0.as_ref() {
+                "critical" => valid &= map.next_value::<u8>()? <= 1,
+                "name" => named = !map.next_value::<Text<'de>>()?.0.is_empty(),
+                "volume" => valid &= (0.0..=1.0).contains(&map.next_value::<f64>()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Sound { valid: valid && named })
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,37 +143,6 @@ enum LiveEvent {
     Start,
     Update,
     End,
-}
-
-impl Alert<'_> {
-    /// Whether a person would see any text of it.
-    fn is_visible(&self) -> bool {
-        match self {
-            Self::Body(text) => !text.0.is_empty(),
-            Self::Object(object) => {
-                let texts = [
-                    &object.title,
-                    &object.subtitle,
-                    &object.body,
-                    &object.title_loc_key,
-                    &object.subtitle_loc_key,
-                    &object.loc_key,
-                ];
-                texts.into_iter().flatten().any(|text| !text.is_empty())
-            }
-        }
-    }
-}
-
-impl Sound<'_> {
-    fn is_valid(&self) -> bool {
-        match self {
-            Self::Name(name) => !name.0.is_empty(),
-            Self::Critical { critical, volume, .. } => {
-                critical.is_none_or(|flag| flag <= 1) && volume.is_none_or(|volume| (0.0..=1.0).contains(&volume))
-            }
-        }
-    }
 }
 
 /// Checks a body of allowed size against `push_type`.
@@ -147,7 +165,7 @@ pub(crate) fn check(body: &[u8], push_type: PushType) -> Result<(), Reason> {
     let flags = [aps.content_available, aps.mutable_content];
     let scores = aps.relevance_score.is_none_or(|score| (0.0..=1.0).contains(&score));
     let badge = aps.badge.is_none_or(|badge| badge >= 0.0 && badge.fract() == 0.0);
-    let sound = aps.sound.as_ref().is_none_or(Sound::is_valid);
+    let sound = aps.sound.as_ref().is_none_or(|sound| sound.valid);
     if flags.into_iter().flatten().any(|flag| flag > 1) || !scores || !badge || !sound {
         return Err(Reason::BadRequestPayload);
     }
@@ -156,7 +174,7 @@ pub(crate) fn check(body: &[u8], push_type: PushType) -> Result<(), Reason> {
         aps.content_available == Some(1) && !noticeable && aps.interruption_level.is_none()
     } else {
         // An extension is only run for an alert with visible text, so mutable-content without one is a mistake.
-        let visible = aps.alert.as_ref().is_some_and(Alert::is_visible);
+        let visible = aps.alert.as_ref().is_some_and(|alert| alert.visible);
         noticeable && (aps.alert.is_none() || visible) && (aps.mutable_content != Some(1) || visible)
     };
     if fits { Ok(()) } else { Err(Reason::InvalidPushType) }

@@ -209,6 +209,10 @@ impl Service for ApnsService {
             self.raised = true;
             answer.stream_limit = Some(self.limit());
         }
+        if self.bound.is_some_and(|key| self.environment(key) == Some(Environment::Sandbox)) {
+            // Apple's development environment adds a key into its delivery log.
+            answer.headers.push(("apns-unique-id", uuid::Uuid::new_v4().to_string()));
+        }
         if let Err((reason, timestamp)) = judged {
             let (status, word) = reason.wire();
             answer.status = status;

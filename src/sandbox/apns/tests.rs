@@ -257,6 +257,7 @@ async fn a_device_keeps_every_push_in_order_and_shows_the_last_of_each_collapse_
         (TOPIC, "alert", 10, Some(1_999_999_999))
     );
     assert_eq!(push.payload["aps"]["alert"]["title"], "Sign-in");
+    assert!(!push.expired_on_arrival());
     assert!(push.headers.contains(&("x-trace".to_owned(), "t1".to_owned())));
     assert!(!format!("{push:?}{:?}", push.headers).contains("bearer"), "the provider token is not kept");
     assert_eq!(sandbox.apns().pushes().len(), 4);
@@ -333,6 +334,13 @@ async fn teams_keys_and_environments_do_not_mix_on_one_connection() {
     let bearer = bearer(&production);
     let got = ask_fresh(&production, &headers(&bearer, &[]), PAYLOAD).await;
     assert_eq!((got.status, got.reason().as_str()), (403, "BadEnvironmentKeyIdInToken"));
+    let development = start(|config| config.apns.environment = Some(Environment::Sandbox)).await;
+    let bearer = self::bearer(&development);
+    let got = ask_fresh(&development, &headers(&bearer, &[]), PAYLOAD).await;
+    assert!(
+        got.status == 200 && got.headers.contains_key("apns-unique-id"),
+        "only the development environment has one"
+    );
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl FcmService {
     }
 
     fn send(&self, request: &Request<'_>) -> Result<String, Refused> {
-        let path = text(request, Field::Path);
+        let path = path(request);
         let project = path.strip_prefix("/v1/projects/").and_then(|rest| rest.strip_suffix("/messages:send"));
         let project = project.filter(|project| !project.contains('/')).ok_or(Refused::NotFound)?;
         if text(request, Field::Method) != "POST" {
@@ -116,7 +116,13 @@ impl FcmService {
 }
 
 fn is_token_endpoint(request: &Request<'_>) -> bool {
-    text(request, Field::Path) == "/token"
+    path(request) == "/token"
+}
+
+/// The path without a query: Google's libraries add parameters for the form of the answer, which change nothing here.
+fn path<'a>(request: &Request<'a>) -> &'a str {
+    let path = text(request, Field::Path);
+    path.split_once('?').map_or(path, |(path, _)| path)
 }
 
 fn text<'a>(request: &Request<'a>, field: Field) -> &'a str {
