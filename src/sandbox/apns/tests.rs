@@ -4,7 +4,7 @@ use serde_json::json;
 use super::inbox::{DeviceSettings, TokenState};
 use crate::sandbox::Sandbox;
 use crate::sandbox::config::{ApnsKey, Environment, Recording, Team};
-use crate::sandbox::testing::{Got, H2, PAYLOAD, Raw, TOPIC, der_jwt, jwt, now_s, start, tls, token, within};
+use crate::sandbox::testing::{Got, H2, PAYLOAD, Raw, TOPIC, der_jwt, jwt, now_s, start, token};
 
 const DEVICE: &str = "/3/device/00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0";
 const TOKEN: &str = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0";
@@ -372,19 +372,6 @@ async fn an_expired_token_wedges_the_connection() {
         assert_eq!((got.status, got.reason().as_str()), after);
         assert_eq!(ask_fresh(&sandbox, &headers(&new, &[]), PAYLOAD).await.status, 200);
     }
-}
-
-#[tokio::test]
-async fn http_1_is_refused_by_closing() {
-    // A client that offers only HTTP/1.1, or no protocol at all, gets no answer: at Apple the connection drops.
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let sandbox = start(|_| {}).await;
-    assert!(within(tls(sandbox.ca_file(), &sandbox.apns_url(), &["http/1.1"])).await.is_err());
-    let mut socket = within(tls(sandbox.ca_file(), &sandbox.apns_url(), &[])).await.unwrap();
-    socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    drop(within(socket.read_to_end(&mut answer)).await);
-    assert!(answer.is_empty());
 }
 
 #[tokio::test]

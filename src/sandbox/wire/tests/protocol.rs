@@ -109,6 +109,18 @@ async fn what_is_no_http_2_is_closed_without_a_word() {
 }
 
 #[tokio::test]
+async fn http_1_is_refused_by_closing() {
+    // A client that offers only HTTP/1.1, or no protocol at all, gets no answer: at Apple the connection drops.
+    let sandbox = start(|_| {}).await;
+    assert!(within(tls(sandbox.ca_file(), &sandbox.apns_url(), &["http/1.1"])).await.is_err());
+    let mut socket = within(tls(sandbox.ca_file(), &sandbox.apns_url(), &[])).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    drop(within(socket.read_to_end(&mut answer)).await);
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
 async fn a_reset_request_is_forgotten() {
     // A push that waits under latency and is given up by its client is never accepted.
     let sandbox = start(|_| {}).await;
