@@ -6,6 +6,7 @@
 
 mod commands;
 mod kafka;
+mod layers;
 mod security;
 mod services;
 mod store_behaviour;
