@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::delivery::{JobId, Reason};
+
+fn job(kind: PushKind) -> PushJob {
+    let at = Timestamp(1_800_000_000_123);
+    let (workspace, event) = (WorkspaceId::new("w").unwrap(), EventId::new("e").unwrap());
+    let user = UserId::new("u").unwrap();
+    let subject = match kind {
+        PushKind::Show => Subject::Event(Arc::new(Event {
+            id: event,
+            workspace,
+            recipients: vec![user.clone()],
+            occurred_at: at,
+            expires_at: at.plus(Duration::from_secs(60)),
+            number_required: true,
+            body: Body::TrustedDevice {
+                device_name: "Pixel 8".into(),
+                browser: "Firefox".into(),
+                operating_system: "Linux".into(),
+                new_location: true,
+            },
+        })),
+        PushKind::Withdraw => Subject::Withdrawal(Arc::new(Withdrawal {
+            workspace,
+            kind: NotificationType::TrustedDevice,
+            event,
+            occurred_at: at,
+            until: at.plus(Duration::from_secs(60)),
+        })),
+    };
+    PushJob {
+        kind,
+        subject,
+        user,
+        device: DeviceId::new("d").unwrap(),
+        attempts: 3,
+        first_seen: at,
+        origin: Origin { topic: "trusted-device".into(), partition: 4, offset: 5 },
+        last_reason: "ServiceUnavailable".into(),
+    }
+}
+
+/// A job that was written is read back as it was, milliseconds included.
+#[test]
+fn job_round_trip() {
+    for kind in [PushKind::Show, PushKind::Withdraw] {
+        let mut bytes = Vec::new();
+        encode_job(&job(kind), &mut bytes);
+        assert_eq!(decode_job(&bytes), Ok(job(kind)));
+    }
+}
+
+/// A job of a newer schema is told apart from bytes that are no job.
+#[test]
+fn newer_schema() {
+    let mut bytes = Vec::new();
+    encode_job(&job(PushKind::Show), &mut bytes);
+    let mut newer = wire::PushJob::decode(&*bytes).unwrap();
+    newer.schema = 2;
+    let expires_at = Timestamp(1_800_000_060_123);
+    assert_eq!(decode_job(&newer.encode_to_vec()), Err(JobError::Newer { schema: 2, expires_at }));
+    assert!(matches!(decode_job(b""), Err(JobError::Malformed(_))));
+    assert!(matches!(decode_job(b"\xff"), Err(JobError::Malformed(_))));
+}
+
+/// Outcomes are written by hand for speed; the generated code reads every field of them.
+#[test]
+fn outcome_matches_the_generated_code() {
+    let ending = Ending::Expired(Reason::known("deadline"));
+    let outcome = OutcomeRecord {
+        job: JobId::from_bytes([7; 16]),
+        workspace: "w",
+        kind: NotificationType::OtpReceived,
+        event: "e",
+        user: "u",
+        device: "d",
+        ending: &ending,
+        attempts: 2,
+        latency: Duration::from_micros(1_234_567),
+        ended_at: Timestamp(1_800_000_000_123),
+        workspace_version: 8,
+        user_version: 9,
+        withdrawal: true,
+    };
+    let mut bytes = Vec::new();
+    encode_outcome(&outcome, &mut bytes);
+    let read = wire::Outcome::decode(&*bytes).unwrap();
+    let expected = wire::Outcome {
+        job_id: vec![7; 16],
+        workspace_id: "w".into(),
+        r#type: wire::NotificationType::OtpReceived.into(),
+        event_id: "e".into(),
+        user_id: "u".into(),
+        device_id: "d".into(),
+        ending: wire::Ending::Expired.into(),
+        reason: "deadline".into(),
+        attempts: 2,
+        latency_us: 1_234_567,
+        ended_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_000_000 }),
+        workspace_version: 8,
+        user_version: 9,
+        withdrawal: true,
+    };
+    assert_eq!(read, expected);
+    assert_eq!(bytes, expected.encode_to_vec());
+}
+
+/// Only decided and closed are final.
+#[test]
+fn finality() {
+    use wire::decision::Body;
+    let read = |body| {
+        let decision = wire::Decision {
+            workspace_id: "w".into(),
+            r#type: wire::NotificationType::IdentityVerification.into(),
+            event_id: "e".into(),
+            user_id: "u".into(),
+            decision_id: "x".into(),
+            at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+            body,
+        };
+        decode_decision(&decision.encode_to_vec()).unwrap().finality
+    };
+    assert_eq!(read(Some(Body::Decided(wire::Decided::default()))), Finality::Final);
+    assert_eq!(read(Some(Body::Closed(wire::Closed::default()))), Finality::Final);
+    assert_eq!(read(Some(Body::Asked(wire::Asked::default()))), Finality::Open);
+    assert_eq!(read(Some(Body::Notice(wire::Notice::default()))), Finality::Open);
+    assert_eq!(read(None), Finality::Open);
+}
+
+proptest! {
+    /// Whatever the bytes are, reading answers and never panics.
+    #[test]
+    fn never_panics(bytes: Vec<u8>) {
+        drop(decode_job(&bytes));
+        drop(decode_decision(&bytes));
+    }
+}
