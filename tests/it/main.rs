@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
 mod commands;
+mod contracts;
 mod kafka;
 mod layers;
 mod security;
