@@ -5,6 +5,7 @@
 //!
 //! It deliberately decides nothing: what a command does is in the library's other modules.
 mod check_config;
+mod emit;
 mod failure;
 mod sandbox;
 mod topics;
@@ -33,6 +34,7 @@ enum Command {
     Worker(worker::WorkerCommand),
     CheckConfig(check_config::CheckConfig),
     Topics(topics::TopicsCommand),
+    Emit(Box<emit::EmitCommand>),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -42,6 +44,7 @@ impl Command {
             Self::Worker(command) => command.run(),
             Self::CheckConfig(command) => command.run(),
             Self::Topics(command) => command.run(),
+            Self::Emit(command) => command.run(),
             Self::Sandbox(command) => command.run(),
         }
     }

@@ -71,7 +71,7 @@ impl Clients {
     }
 
     /// What a client says of itself goes here.
-    pub(super) fn events(&self, name: &'static str) -> ClientEvents {
+    pub fn events(&self, name: &'static str) -> ClientEvents {
         ClientEvents { name, tokens: self.tokens.clone(), ..ClientEvents::default() }
     }
 
@@ -164,7 +164,7 @@ impl Clients {
     }
 
     /// The producer of everything that Watchbell writes.
-    pub(super) fn producer(&self) -> ClientConfig {
+    pub fn producer(&self) -> ClientConfig {
         let mut properties = self.base();
         properties
             .set("enable.idempotence", "true")
