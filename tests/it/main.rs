@@ -6,6 +6,7 @@
 
 mod commands;
 mod contracts;
+mod emit;
 mod kafka;
 mod layers;
 mod security;

@@ -121,7 +121,7 @@ fn emit(templates: &[Template], production: &Production) -> Result<(), Failure> 
     let clients = {
         // A token for OAUTHBEARER is fetched by the runtime.
         let _entered = runtime.enter();
-        let clients = Clients::new(config.kafka.clone()).map_err(Failure::internal)?;
+        let clients = Clients::new(config.kafka.clone())?;
         topics_exist(&clients, templates, &config)?;
         clients
     };
@@ -140,7 +140,7 @@ fn print_one(template: &Template, rules: &Rules, config: &Config) -> Result<(), 
 fn topics_exist(clients: &Clients, templates: &[Template], config: &Config) -> Result<(), Failure> {
     let topics: BTreeSet<&str> = templates.iter().map(|template| config.topics.event(template.kind)).collect();
     let topics: Vec<&str> = topics.into_iter().collect();
-    let counts = clients.partitions(&topics, ASK_TIMEOUT).map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let counts = clients.partitions(&topics, ASK_TIMEOUT)?;
     match topics.iter().zip(counts).find(|(_, count)| *count == 0) {
         Some((topic, _)) => Err(Failure::Unavailable(format!(
             "topic {topic} does not exist: make it (deploy/topics.md tells how), or name another in [topics]"
