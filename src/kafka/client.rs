@@ -250,7 +250,11 @@ impl ClientEvents {
     /// Counts an error, and logs it unless one was logged in this second.
     pub(super) fn report(&self, what: &str, error: &KafkaError, reason: &str) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut last) = self.last_error.lock() {
+        // That all brokers are down says less than why the last one is.
+        let says_why = error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown);
+        if let Ok(mut last) = self.last_error.lock()
+            && (says_why || last.is_none())
+        {
             *last = Some(reason.to_owned());
         }
         if let Some(suppressed) = self.may_log() {

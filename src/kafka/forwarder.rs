@@ -9,21 +9,18 @@
 //!
 //! It fails by waiting; [`KafkaForwarder::view`] says how much waits and for how long.
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::client::{ClientError, ClientEvents, Clients};
+use super::client::{ClientError, Clients};
 use super::config::TopicsConfig;
+use super::delivery::{Board, DeliveryContext};
 use super::headers;
 use super::names::Names;
 use crate::delivery::{OutcomeRecord, PushJob, Tier, Urgency, codec};
@@ -32,106 +29,11 @@ use crate::seam::{Feed, Forward, Forwarder, Settlement};
 
 /// How long the serving thread waits for news at most: also the grain of repeating.
 const POLL: Duration = Duration::from_millis(100);
-/// How soon what was given back is written again: doubled with each failure of the same record, up to the second.
-const AGAIN_MIN: Duration = Duration::from_millis(100);
-const AGAIN_MAX: Duration = Duration::from_secs(10);
-
 type Produced = BaseProducer<DeliveryContext>;
 
 thread_local! {
     /// Outcomes are encoded here, one after the other.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A record that waits to be written again.
-#[derive(Debug)]
-struct Waiting {
-    topic: String,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-    headers: Option<OwnedHeaders>,
-    settlement: Arc<Settlement>,
-    failures: u32,
-    at: Instant,
-    since: Instant,
-}
-
-/// What is acknowledged and what is given back.
-#[derive(Debug, Default)]
-struct Board {
-    waiting: Mutex<VecDeque<Waiting>>,
-    acknowledged: AtomicU64,
-    given_back: AtomicU64,
-    /// The producer is beyond repair and must be made anew (an idempotent producer's fatal error).
-    is_dead: AtomicBool,
-    stop: AtomicBool,
-}
-
-impl Board {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct DeliveryContext {
-    events: ClientEvents,
-    board: Arc<Board>,
-}
-
-impl ClientContext for DeliveryContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = ClientEvents::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.events.log(level, facility, line);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.events.stats_raw(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.board.is_dead.store(true, Ordering::Release);
-        }
-        self.events.error(error, reason);
-    }
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.events.generate_oauth_token(config)
-    }
-}
-
-impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = Arc<Settlement>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, settlement: Arc<Settlement>) {
-        match result {
-            Ok(_) => {
-                self.board.acknowledged.fetch_add(1, Ordering::Relaxed);
-                settlement.release();
-            }
-            Err((error, message)) => {
-                match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::Fatal) => self.board.is_dead.store(true, Ordering::Release),
-                    // Taken back from a dead producer, to be written by the next one.
-                    Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
-                    _ => self.events.report(&format!("{} refuses a record", message.topic()), error, ""),
-                }
-                let now = Instant::now();
-                self.board.given_back.fetch_add(1, Ordering::Relaxed);
-                self.board.waiting().push_back(Waiting {
-                    topic: message.topic().to_owned(),
-                    key: message.key().map(<[u8]>::to_vec),
-                    payload: message.payload().map(<[u8]>::to_vec),
-                    headers: message.headers().map(|headers| headers.detach()),
-                    settlement,
-                    failures: 1,
-                    at: now + AGAIN_MIN,
-                    since: now,
-                });
-            }
-        }
-    }
 }
 
 struct Inner {
@@ -190,11 +92,11 @@ impl KafkaForwarder {
     /// How it stands.
     pub fn view(&self) -> ForwarderView {
         let (producer, board) = (self.inner.producer(), &self.inner.board);
-        let waiting = board.waiting();
+        let (waiting, waiting_for) = board.waits();
         ForwarderView {
             in_flight: usize::try_from(producer.in_flight_count()).unwrap_or(0),
-            waiting: waiting.len(),
-            waiting_for: waiting.iter().map(|waiting| waiting.since).min().map(|since| since.elapsed()),
+            waiting,
+            waiting_for,
             acknowledged: board.acknowledged.load(Ordering::Relaxed),
             given_back: board.given_back.load(Ordering::Relaxed),
             errors: producer.context().events.errors(),
@@ -274,37 +176,22 @@ impl Inner {
     }
 
     fn write_again(&self) {
-        let now = Instant::now();
-        // Only those that wait at this moment: what comes back meanwhile has its own time.
-        let mut due = Vec::new();
-        {
-            let mut waiting = self.board.waiting();
-            let mut kept = VecDeque::with_capacity(waiting.len());
-            for record in waiting.drain(..) {
-                if record.at <= now { due.push(record) } else { kept.push_back(record) }
+        for mut waiting in self.board.take_due() {
+            let record: BaseRecord<'_, [u8], [u8], Arc<Settlement>> = BaseRecord {
+                topic: &waiting.topic,
+                partition: None,
+                payload: waiting.payload.as_deref(),
+                key: waiting.key.as_deref(),
+                timestamp: None,
+                headers: waiting.headers.take(),
+                delivery_opaque: Arc::clone(&waiting.settlement),
+            };
+            let refused = self.producer().send(record).err().map(|(_, refused)| refused.headers);
+            if let Some(headers) = refused {
+                waiting.headers = headers;
+                self.board.keep_on(waiting);
             }
-            *waiting = kept;
         }
-        for record in due {
-            self.send_waiting(record, now);
-        }
-    }
-
-    fn send_waiting(&self, mut waiting: Waiting, now: Instant) {
-        let record: BaseRecord<'_, [u8], [u8], Arc<Settlement>> = BaseRecord {
-            topic: &waiting.topic,
-            partition: None,
-            payload: waiting.payload.as_deref(),
-            key: waiting.key.as_deref(),
-            timestamp: None,
-            headers: waiting.headers.take(),
-            delivery_opaque: Arc::clone(&waiting.settlement),
-        };
-        let Err((_, refused)) = self.producer().send(record) else { return };
-        waiting.headers = refused.headers;
-        waiting.failures = waiting.failures.saturating_add(1);
-        waiting.at = now + AGAIN_MIN.saturating_mul(1 << waiting.failures.min(7)).min(AGAIN_MAX);
-        self.board.waiting().push_back(waiting);
     }
 
     /// Gives a record to librdkafka, which copies it; what it does not take waits.
@@ -320,20 +207,8 @@ impl Inner {
         let delivery_opaque = Arc::clone(settlement);
         let record = BaseRecord { topic, partition: None, payload, key, timestamp: None, headers, delivery_opaque };
         let Err((error, refused)) = self.producer().send(record) else { return };
-        let now = Instant::now();
-        self.board.given_back.fetch_add(1, Ordering::Relaxed);
         self.producer().context().events.report("a record cannot be written yet and waits", &error, topic);
-        let waiting = Waiting {
-            topic: topic.to_owned(),
-            key: key.map(<[u8]>::to_vec),
-            payload: payload.map(<[u8]>::to_vec),
-            headers: refused.headers,
-            settlement: refused.delivery_opaque,
-            failures: 1,
-            at: now + AGAIN_MIN,
-            since: now,
-        };
-        self.board.waiting().push_back(waiting);
+        self.board.keep(topic, key, payload, refused.headers, refused.delivery_opaque);
     }
 
     fn send_job(&self, topic: &str, job: &PushJob, headers: &Headers, settlement: &Arc<Settlement>) {

@@ -12,6 +12,7 @@ mod batch;
 pub mod client;
 mod commits;
 pub mod config;
+mod delivery;
 pub mod forwarder;
 mod group;
 pub mod headers;

@@ -5,6 +5,9 @@
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
 mod account;
+mod kafka;
+#[path = "../it/kafka/member.rs"]
+mod member;
 mod services;
 #[path = "../it/support/mod.rs"]
 mod support;

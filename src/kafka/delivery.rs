@@ -1,0 +1,149 @@
+//! What librdkafka acknowledges and what it gives back.
+//!
+//! The point: an acknowledgement is told to the settlement that waits for it, on the thread that serves the producer; anything else is
+//! written down whole, so that it can be written again. It cannot fail.
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Message, OwnedHeaders};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::client::ClientEvents;
+use crate::seam::Settlement;
+
+/// How soon what was given back is written again: doubled with each failure of the same record, up to the second.
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A record that waits to be written again.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) topic: String,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) payload: Option<Vec<u8>>,
+    pub(super) headers: Option<OwnedHeaders>,
+    pub(super) settlement: Arc<Settlement>,
+    failures: u32,
+    at: Instant,
+    since: Instant,
+}
+
+/// What is acknowledged and what waits.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    waiting: Mutex<VecDeque<Waiting>>,
+    pub(super) acknowledged: AtomicU64,
+    pub(super) given_back: AtomicU64,
+    /// The producer is beyond repair and must be made anew (an idempotent producer's fatal error).
+    pub(super) is_dead: AtomicBool,
+    pub(super) stop: AtomicBool,
+}
+
+impl Board {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a record that was given back for the first time.
+    pub(super) fn keep(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+        settlement: Arc<Settlement>,
+    ) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        self.waiting().push_back(Waiting {
+            topic: topic.to_owned(),
+            key: key.map(<[u8]>::to_vec),
+            payload: payload.map(<[u8]>::to_vec),
+            headers,
+            settlement,
+            failures: 1,
+            at: now + AGAIN_MIN,
+            since: now,
+        });
+    }
+
+    /// Keeps a record that could not be written again.
+    pub(super) fn keep_on(&self, mut waiting: Waiting) {
+        waiting.failures = waiting.failures.saturating_add(1);
+        waiting.at = Instant::now() + AGAIN_MIN.saturating_mul(1 << waiting.failures.min(7)).min(AGAIN_MAX);
+        self.waiting().push_back(waiting);
+    }
+
+    /// Those whose time has come.
+    pub(super) fn take_due(&self) -> Vec<Waiting> {
+        let now = Instant::now();
+        let mut waiting = self.waiting();
+        let (due, kept) = waiting.drain(..).partition(|record: &Waiting| record.at <= now);
+        *waiting = kept;
+        Vec::from(due)
+    }
+
+    /// How many wait, and for how long the oldest has.
+    pub(super) fn waits(&self) -> (usize, Option<Duration>) {
+        let waiting = self.waiting();
+        let since = waiting.iter().map(|record| record.since).min();
+        (waiting.len(), since.map(|since| since.elapsed()))
+    }
+}
+
+/// The producer's context.
+pub(super) struct DeliveryContext {
+    pub(super) events: ClientEvents,
+    pub(super) board: Arc<Board>,
+}
+
+impl ClientContext for DeliveryContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = ClientEvents::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.events.log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.events.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.board.is_dead.store(true, Ordering::Release);
+        }
+        self.events.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.events.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = Arc<Settlement>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, settlement: Arc<Settlement>) {
+        match result {
+            Ok(_) => {
+                self.board.acknowledged.fetch_add(1, Ordering::Relaxed);
+                settlement.release();
+            }
+            Err((error, message)) => {
+                match error.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::Fatal) => self.board.is_dead.store(true, Ordering::Release),
+                    // Taken back from a dead producer, to be written by the next one.
+                    Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
+                    _ => self.events.report(&format!("{} refuses a record", message.topic()), error, ""),
+                }
+                let headers = message.headers().map(|headers| headers.detach());
+                self.board.keep(message.topic(), message.key(), message.payload(), headers, settlement);
+            }
+        }
+    }
+}

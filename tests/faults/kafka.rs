@@ -1,0 +1,134 @@
+//! The Kafka adapters while their broker is away.
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use watchbell::delivery::{Ending, JobId, OutcomeRecord};
+use watchbell::event::{NotificationType, Timestamp};
+use watchbell::kafka::client::Clients;
+use watchbell::kafka::forwarder::KafkaForwarder;
+use watchbell::seam::{Feed, Forwarder, LeaseState, Settlement};
+
+use crate::member::{Member, config, finish, topics};
+use crate::support::kafka::{Producer, Reader, create_topics};
+use crate::support::services::{Broker, unique};
+use crate::support::{SOON, block_on, eventually};
+
+const OTP: Feed = Feed::Event(NotificationType::OtpReceived);
+const LONG: Duration = Duration::from_secs(60);
+
+fn outcome(forwarder: &KafkaForwarder, user: &str, settlement: &std::sync::Arc<Settlement>) {
+    let outcome = OutcomeRecord {
+        job: JobId::from_bytes([7; 16]),
+        workspace: "acme",
+        kind: NotificationType::OtpReceived,
+        event: "e-1",
+        user,
+        device: "device-1",
+        ending: &Ending::Accepted,
+        attempts: 1,
+        latency: Duration::from_millis(3),
+        ended_at: Timestamp(1_800_000_000_999),
+        workspace_version: 1,
+        user_version: 2,
+        withdrawal: false,
+    };
+    forwarder.outcome(&outcome, settlement);
+}
+
+#[test]
+fn forwards_survive_a_broker_that_goes_and_comes() {
+    // Everything published before, while and after the broker is away is acknowledged in the end, each once; nothing is told to be
+    // acknowledged while it is not.
+    let mut broker = Broker::start();
+    let topics = topics("faults");
+    create_topics(&broker.address(), &[(&topics.outcomes, 3)]);
+    let forwarder = KafkaForwarder::start(&Clients::new(config(&broker.address(), "group")).unwrap(), &topics).unwrap();
+    let settlement = Settlement::waiting();
+    let mut sent = 0;
+    let mut publish = |count: usize| {
+        for _ in 0..count {
+            outcome(&forwarder, &format!("user-{sent}"), &settlement);
+            sent += 1;
+        }
+    };
+    publish(500);
+    eventually("the first acknowledgements", SOON, || (forwarder.view().acknowledged > 0).then_some(()));
+    publish(500);
+    broker.kill();
+    publish(1000);
+    assert!(!forwarder.flush(Instant::now() + Duration::from_secs(2)), "acknowledged without a broker");
+    assert!(forwarder.view().acknowledged < 2000);
+    broker.start_again();
+    publish(500);
+    block_on(async { tokio::time::timeout(LONG, settlement.settled()).await }).expect("all acknowledged");
+    assert_eq!(forwarder.view().acknowledged, 2500);
+
+    let mut reader = Reader::from_beginning(&broker.address(), &[&topics.outcomes]);
+    reader.until_count(2500, LONG);
+    let records = reader.up_to_the_end();
+    let users: BTreeSet<_> = records.iter().map(|record| record.key.clone().unwrap()).collect();
+    assert_eq!((records.len(), users.len()), (2500, 2500), "each once");
+    forwarder.close();
+}
+
+#[test]
+fn invariant_9_a_lost_partition_is_fenced_and_comes_again() {
+    // When the group could not be reached for a session, somebody else may own the partitions: leases are fenced without a commit, and
+    // when the group is joined again, what was unfinished is handed over again under another lease.
+    let broker = Broker::start();
+    let topic = unique("lost");
+    create_topics(&broker.address(), &[(&topic, 2)]);
+    let producer = Producer::new(&broker.address());
+    (0..20).for_each(|n| producer.send_to(&topic, &format!("key-{n}"), "value"));
+    producer.flush();
+    let member = Member::join(&config(&broker.address(), "group"), &[(&topic, OTP, 100)]);
+    let records = member.take_count(20);
+    broker.freeze();
+    eventually("a fence", LONG, || {
+        records.iter().all(|record| record.lease.state() == LeaseState::Fenced).then_some(())
+    });
+    assert_eq!(member.handle.view().lost, 2);
+    broker.thaw();
+    let again = member.take_count(20);
+    assert!(again.iter().all(|record| record.lease.state() == LeaseState::Owned));
+    // Late endings under the old leases change nothing; those under the new ones count.
+    records.into_iter().for_each(finish);
+    again.into_iter().for_each(finish);
+    member.leave(SOON);
+    let committed = crate::support::kafka::committed(&broker.address(), "group", &topic);
+    assert_eq!(committed.values().map(|(offset, _)| offset).sum::<i64>(), 20);
+}
+
+#[test]
+fn a_member_goes_on_when_its_broker_comes_back() {
+    // A broker's restart costs no record and no order; the member comes back by itself, commits and goes on.
+    let mut broker = Broker::start();
+    let topic = unique("restart");
+    create_topics(&broker.address(), &[(&topic, 1)]);
+    let group = config(&broker.address(), "group");
+    let member = Member::join(&group, &[(&topic, OTP, 100)]);
+    let producer = Producer::new(&broker.address());
+    let mut next = 0;
+    for round in 0..3 {
+        (0..50).for_each(|n| producer.send_to(&topic, &format!("key-{n}"), round.to_string()));
+        producer.flush();
+        eventually("the round's records", LONG, || {
+            for record in member.take() {
+                // A record may come again after a restart (it was not committed yet), never too late.
+                assert!(record.offset <= next, "{next} was skipped for {}", record.offset);
+                next = next.max(record.offset + 1);
+                finish(record);
+            }
+            (next == 50 * (round + 1)).then_some(())
+        });
+        if round < 2 {
+            broker.kill();
+            broker.start_again();
+        }
+    }
+    eventually("commits that succeed", LONG, || {
+        let committed = crate::support::kafka::committed(&broker.address(), "group", &topic);
+        (committed.get(&0)?.0 == 150 && member.handle.view().commits_failing_for.is_none()).then_some(())
+    });
+    member.leave(SOON);
+}
