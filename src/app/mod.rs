@@ -80,8 +80,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes all parts and begins to read. The policy store and Kafka must be there; the providers may come later. Needs a runtime of
-    /// several threads.
+    /// Makes all parts and begins to read. The policy store must be there; Kafka and the providers may come later.
     pub async fn start(config: &Config, readiness: Readiness) -> Result<Self, StartError> {
         let texts = Texts::load()?;
         let credentials = Credentials { apns: &config.apns, fcm: &config.fcm };
@@ -89,7 +88,6 @@ impl Worker {
         let providers = Providers::new(credentials, &config.provider.pool, clock).map_err(StartError::Credentials)?;
         let policy = store::open(&config.policy).await?;
         let clients = Clients::new(config.kafka.clone())?;
-        check_topics(config, &clients).await?;
         let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
         let flow =
             Arc::new(Pipeline::new(policy.clone(), providers, forwarder.clone(), SystemClock, texts, config.flow()));
@@ -148,10 +146,11 @@ impl Worker {
     }
 }
 
-/// What the flow relies on and a broker would not refuse.
-async fn check_topics(config: &Config, clients: &Clients) -> Result<(), StartError> {
+/// Looks at what the flow relies on and a broker would not refuse: topics that exist, and fit. Needs a runtime of several threads.
+pub async fn check_topics(config: &Config) -> Result<(), StartError> {
+    let clients = Clients::new(config.kafka.clone())?;
     let credentials = config.credentials();
-    let admin = Admin::new(clients, &config.topics, credentials.iter().map(String::as_str));
+    let admin = Admin::new(&clients, &config.topics, credentials.iter().map(String::as_str));
     let problems = admin.problems().await?;
     if problems.is_empty() { Ok(()) } else { Err(StartError::Topics(problems)) }
 }

@@ -5,6 +5,7 @@
 //!
 //! It deliberately decides nothing: what a command does is in the library's other modules.
 mod check_config;
+mod demo;
 mod emit;
 mod failure;
 mod sandbox;
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::DemoCommand),
     Worker(worker::WorkerCommand),
     CheckConfig(check_config::CheckConfig),
     Topics(topics::TopicsCommand),
@@ -41,6 +43,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Demo(command) => command.run(),
             Self::Worker(command) => command.run(),
             Self::CheckConfig(command) => command.run(),
             Self::Topics(command) => command.run(),

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure};
-use crate::app::{StartError, Worker};
+use crate::app::{StartError, Worker, check_topics};
 use crate::config::Config;
 use crate::telemetry::{self, Readiness};
 
@@ -34,6 +34,7 @@ async fn run(config: &Config) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Unavailable(format!("worker.http_listen: cannot listen on {address}: {error}")))?;
     let readiness = Readiness::default();
+    check_topics(config).await?;
     let worker = Worker::start(config, readiness.clone()).await?;
     let closing = CancellationToken::new();
     let until = closing.clone().cancelled_owned();

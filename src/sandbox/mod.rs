@@ -184,7 +184,6 @@ impl Sandbox {
     }
 
     /// Puts a fault into force; returns its number.
-    #[must_use = "the number removes the fault again"]
     pub fn add_fault(&self, rule: Rule) -> u64 {
         self.shared.faults.add(rule)
     }

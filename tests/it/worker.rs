@@ -93,7 +93,7 @@ fn retried_from_a_tier() {
     let _worker = stage.worker();
     // The first answer and the one in-process resend.
     let rule = Rule::always(Provider::Apns, refuse("ServiceUnavailable")).on(&token_of("u0")).times(2);
-    let _: u64 = stage.sandbox.add_fault(rule);
+    stage.sandbox.add_fault(rule);
     stage.emit(NotificationType::OtpReceived, &otp("e", &["u0", "u1"]));
     let outcomes = stage.wait_outcomes(2);
     let of = |user: &str| outcomes.values().flatten().find(|outcome| outcome.user_id == user).unwrap().clone();
@@ -150,7 +150,7 @@ fn cancelled_while_it_waits() {
     let stage = Stage::new(&shared_kafka(), 1, &names(1));
     let _worker = stage.worker();
     let rule = Rule::always(Provider::Apns, refuse("ServiceUnavailable")).times(2);
-    let _: u64 = stage.sandbox.add_fault(rule);
+    stage.sandbox.add_fault(rule);
     stage.emit(NotificationType::OtpReceived, &otp("e", &["u0"]));
     let mut tier = Reader::from_beginning(&stage.bootstrap, &[&format!("{}.urgent.10s", stage.topics.jobs)]);
     tier.until_count(1, CEILING);
@@ -176,7 +176,7 @@ fn show_id(outcome: &wire::Outcome) -> String {
 fn redriven() {
     let stage = Stage::new(&shared_kafka(), 1, &names(1));
     let _worker = stage.worker();
-    let _: u64 = stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadPriority")).times(1));
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadPriority")).times(1));
     stage.emit(NotificationType::OtpReceived, &otp("e", &["u0"]));
     let mut letters = Reader::from_beginning(&stage.bootstrap, &[&stage.topics.dlq]);
     let letter = letters.until_count(1, CEILING)[0].clone();

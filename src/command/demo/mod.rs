@@ -1,0 +1,84 @@
+//! `watchbell demo`: the whole product in one process, to watch.
+//!
+//! The point: nothing to install and nothing to configure: an in-process broker, SQLite, the provider simulators, a sample workspace and
+//! events that keep flowing, through the same worker that runs in production. Each notification is printed as its phone shows it, and
+//! what policy suppressed with the reason.
+//!
+//! It deliberately keeps nothing: everything lives in a temporary folder that goes with it. The in-process broker forgets, so nothing
+//! here says anything about delivery guarantees; the tests against a real broker do.
+mod people;
+mod scenes;
+mod screen;
+mod stage;
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use scenes::Scenes;
+use screen::Screen;
+use stage::Stage;
+
+/// Between two looks at the phones.
+const LOOK: Duration = Duration::from_millis(50);
+/// Between two scenes: enough to read one.
+const SCENE: Duration = Duration::from_millis(1500);
+/// How long the last notifications may take after the last scene.
+const LAST: Duration = Duration::from_secs(2);
+
+/// See the whole product at work in this terminal, with everything embedded.
+#[derive(Args)]
+pub(super) struct DemoCommand {
+    /// Print notifications as text. The only way of showing them there is.
+    #[arg(long)]
+    text: bool,
+    /// End by itself after this many scenes, instead of at Ctrl-C.
+    #[arg(long, value_name = "N")]
+    scenes: Option<u64>,
+}
+
+impl DemoCommand {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if !self.text {
+            return Err(Failure::Usage("say --text: the demo shows itself as text in this terminal".into()));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
+        runtime.block_on(play(self.scenes))
+    }
+}
+
+async fn play(scenes: Option<u64>) -> Result<(), Failure> {
+    let mut screen = Screen::new();
+    screen.opening();
+    let stage = Stage::set().await?;
+    screen.ready(stage.sandbox());
+    let mut script = Scenes::new();
+    let mut next = tokio::time::interval(SCENE);
+    let mut look = tokio::time::interval(LOOK);
+    let mut left = scenes;
+    let ctrl_c = tokio::signal::ctrl_c();
+    tokio::pin!(ctrl_c);
+    loop {
+        tokio::select! {
+            _ = &mut ctrl_c => break,
+            _ = look.tick() => screen.show(&stage),
+            _ = next.tick() => {
+                if left == Some(0) {
+                    break;
+                }
+                left = left.map(|left| left - 1);
+                screen.scene(script.play(&stage)?);
+            }
+        }
+    }
+    let until = tokio::time::Instant::now() + LAST;
+    while tokio::time::Instant::now() < until {
+        look.tick().await;
+        screen.show(&stage);
+    }
+    let balance = stage.balance();
+    stage.strike().await;
+    screen.summary(&balance);
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The embedded parts: in-process broker, SQLite, simulators, worker.
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
+
+use super::people;
+use crate::app::Worker;
+use crate::command::Failure;
+use crate::config::Config;
+use crate::delivery::{Tier, Urgency};
+use crate::event::{NotificationType, wire};
+use crate::pipeline::BalanceSnapshot;
+use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::seam::{Clock as _, SystemClock};
+use crate::store;
+use crate::telemetry::Readiness;
+
+/// Partitions of each topic: enough to see that keys matter, few enough to start at once.
+const PARTITIONS: i32 = 2;
+
+/// How long the worker may take to join its groups on the in-process broker, which waits 3 s for more members.
+const READY: Duration = Duration::from_secs(60);
+
+/// Everything that the demo embeds. Dropping it ends it all.
+pub(super) struct Stage {
+    config: Config,
+    worker: Worker,
+    producer: ThreadedProducer<DefaultProducerContext>,
+    outcomes: BaseConsumer,
+    sandbox: Sandbox,
+    _cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Stage {
+    pub(super) async fn set() -> Result<Self, Failure> {
+        let cluster = MockCluster::new(1).map_err(Failure::internal)?;
+        let sandbox = Sandbox::start(SandboxConfig::default()).await.map_err(Failure::internal)?;
+        let config = configuration(&cluster.bootstrap_servers(), &sandbox)?;
+        for topic in topics(&config) {
+            let partitions = if topic.starts_with(&config.topics.hold) { 1 } else { PARTITIONS };
+            cluster.create_topic(&topic, partitions, 1).map_err(Failure::internal)?;
+        }
+        store::migrate(&config.policy, false).await.map_err(Failure::internal)?;
+        let policy = store::open(&config.policy).await.map_err(Failure::internal)?;
+        let changes = people::changes(SystemClock.now()).map_err(Failure::internal)?;
+        policy.admin().write(&changes).await.map_err(Failure::internal)?;
+        policy.close().await;
+        // SQLite serves one at a time, and the lock goes with the handle.
+        drop(policy);
+        let readiness = Readiness::default();
+        let worker = Worker::start(&config, readiness.clone()).await?;
+        wait_ready(&readiness).await?;
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers());
+        let producer = client.set("linger.ms", "1").create().map_err(Failure::internal)?;
+        client.set("group.id", "demo.screen").set("auto.offset.reset", "earliest");
+        let outcomes: BaseConsumer = client.create().map_err(Failure::internal)?;
+        let mut list = rdkafka::TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            list.add_partition_offset(&config.topics.outcomes, partition, rdkafka::Offset::Beginning)
+                .map_err(Failure::internal)?;
+        }
+        outcomes.assign(&list).map_err(Failure::internal)?;
+        Ok(Self { config, worker, producer, outcomes, sandbox, _cluster: cluster })
+    }
+
+    pub(super) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    pub(super) fn balance(&self) -> BalanceSnapshot {
+        self.worker.balance().snapshot()
+    }
+
+    /// Puts an event on its type's topic.
+    pub(super) fn produce(&self, kind: NotificationType, key: &str, payload: &[u8]) -> Result<(), Failure> {
+        let record = BaseRecord::to(self.config.topics.event(kind)).key(key).payload(payload);
+        self.producer.send(record).map_err(|(error, _)| Failure::internal(error))
+    }
+
+    /// The next outcome, if there is one.
+    pub(super) fn outcome(&self) -> Option<wire::Outcome> {
+        let message = self.outcomes.poll(Duration::ZERO)?.ok()?;
+        prost::Message::decode(message.payload()?).ok()
+    }
+
+    /// Ends everything in order.
+    pub(super) async fn strike(self) {
+        drop(self.outcomes);
+        self.worker.stop().await;
+        self.sandbox.shutdown().await;
+    }
+}
+
+/// Waits until the worker has joined its groups, so that the first scene is as fast as the others.
+async fn wait_ready(readiness: &Readiness) -> Result<(), Failure> {
+    let ready = async {
+        while !readiness.reasons().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(READY, ready).await;
+    waited
+        .map_err(|_| Failure::Unavailable(format!("the worker did not get ready: {}", readiness.reasons().join("; "))))
+}
+
+fn topics(config: &Config) -> Vec<String> {
+    let names = &config.topics;
+    let mut topics: Vec<String> = NotificationType::ALL.into_iter().map(|kind| names.event(kind).to_owned()).collect();
+    topics.extend([&names.decisions, &names.dlq, &names.redrive, &names.outcomes].map(String::clone));
+    for urgency in Urgency::ALL {
+        topics.extend(Tier::ALL.map(|tier| names.job(urgency, tier)));
+    }
+    topics.extend(config.credentials().iter().map(|credential| names.hold(credential)));
+    topics
+}
+
+/// The shipped configuration, pointed at what is embedded.
+fn configuration(bootstrap: &str, sandbox: &Sandbox) -> Result<Config, Failure> {
+    let missing = || Failure::Internal("the sandbox made no credentials".into());
+    let key = sandbox.apns().keys().first().ok_or_else(missing)?;
+    let accounts = sandbox.fcm().service_accounts();
+    let account = accounts.first().ok_or_else(missing)?;
+    let (ca, dir, app) = (sandbox.ca_file().display(), sandbox.dir(), people::APP);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    write!(
+        text,
+        "[kafka]\nbootstrap_servers = \"{bootstrap}\"\n\
+         [policy]\nstore_url = \"sqlite:{}\"\n\
+         [apns.main]\nteam_id = \"{}\"\nkey_id = \"{}\"\nkey_file = \"{}\"\napps = [\"{app}\"]\n\
+         environment = \"production\"\nbase_url = \"{}\"\nca_file = \"{ca}\"\n\
+         [fcm.main]\nservice_account_file = \"{}\"\napps = [\"{app}\"]\nbase_url = \"{}\"\nca_file = \"{ca}\"\n",
+        dir.join("demo.db").display(),
+        key.key.team_id,
+        key.key.key_id,
+        key.path.display(),
+        sandbox.apns_url(),
+        account.path.display(),
+        sandbox.fcm_url(),
+    )
+    .ok();
+    let file = dir.join("watchbell.toml");
+    std::fs::write(&file, text).map_err(Failure::internal)?;
+    Ok(Config::load_for_worker(Some(&file), std::iter::empty())?)
+}
