@@ -238,3 +238,14 @@ fn toml_keys(table: &toml::Table, prefix: &str) -> BTreeSet<String> {
     });
     keys.collect()
 }
+
+#[test]
+fn every_topic_is_described_to_operators() {
+    // deploy/topics.md names each topic of the defaults, so that a new one is not forgotten there.
+    let page = include_str!("../../deploy/topics.md");
+    let topics = serde_json::to_value(Config::load(None, []).unwrap().topics).unwrap();
+    for name in topics.as_object().unwrap().values() {
+        let name = name.as_str().unwrap();
+        assert!(page.contains(&format!("`{name}")), "deploy/topics.md does not describe {name}");
+    }
+}

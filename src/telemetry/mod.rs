@@ -6,6 +6,7 @@
 //! It deliberately holds no logic: what happened is decided elsewhere. Labels come from closed sets, secrets never get here.
 //!
 //! It fails only at the start: a log filter that is none, a second recorder.
+mod catalog;
 pub mod config;
 pub mod flow;
 pub mod http;
