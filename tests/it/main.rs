@@ -9,6 +9,7 @@ mod contracts;
 mod emit;
 mod kafka;
 mod layers;
+mod providers;
 mod security;
 mod services;
 mod store_behaviour;
