@@ -4,7 +4,7 @@
 //! push as data. Several apps, environments, teams and projects live side by side; each credential has connections of its own.
 //! It deliberately counts nothing and retries nothing but what a provider's client may resend at once.
 //! It fails at start only, with every problem of every credential at once.
-mod alarm;
+mod allowance;
 mod answer;
 pub mod apns;
 pub mod fcm;

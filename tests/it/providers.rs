@@ -366,8 +366,13 @@ async fn apple_refuses_the_key() {
     let rig = rig(|_| ()).await;
     let wrong = ApnsConfig { key_id: "AAAAAAAAAA".into(), ..apns(&rig.sandbox, 0, Environment::Production) };
     let providers = providers(&[wrong], &[]);
+    let refusals = || rig.sandbox.apns().refused()[&(403, "InvalidProviderToken".to_owned())];
     assert_eq!(rig.push_through(&providers, APPLE).await, misconfigured("InvalidProviderToken"));
-    assert_eq!(rig.sandbox.apns().refused()[&(403, "InvalidProviderToken".to_owned())], 2);
+    assert_eq!(refusals(), 2);
+    for _ in 0..20 {
+        assert_eq!(rig.push_through(&providers, APPLE).await, misconfigured("InvalidProviderToken"));
+    }
+    assert_eq!(refusals(), 24, "three pushes tried two connections each; after that it is known to be the key");
 }
 
 /// Workers and restarts present one and the same token: Apple's count of distinct ones never runs out.
@@ -466,24 +471,28 @@ async fn google_token_is_exchanged_once() {
     assert_eq!(rig.met().await, [1]);
 }
 
-/// A refused access token is renewed once and the push sent again; a second refusal is a misconfiguration.
+/// A refused access token is replaced and the push sent again, also when many find it refused at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn google_token_is_revoked() {
     let rig = rig(|_| ()).await;
     rig.prove(GOOGLE).await;
     rig.sandbox.fcm().revoke_access_tokens();
+    let outcomes = join_all((0..20).map(|_| rig.push(GOOGLE))).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Accepted), "{outcomes:?}");
+}
+
+/// A new access token that is refused too is a misconfiguration, and does not make each push ask for one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn google_refuses_every_token() {
+    let rig = rig(|_| ()).await;
     rig.prove(GOOGLE).await;
-    let _ = rig.sandbox.add_fault(Rule::always(
-        Provider::Fcm,
-        Fault::Refuse(Refusal {
-            reason: "UNAUTHENTICATED".into(),
-            status: Some(401),
-            timestamp: None,
-            retry_after: None,
-        }),
-    ));
-    assert!(matches!(rig.push(GOOGLE).await, Outcome::Misconfigured { .. }));
-    assert_eq!(rig.met().await, [2]);
+    let _ = rig.sandbox.add_fault(Rule::always(Provider::Oauth, Fault::Latency { ms: 1, jitter_ms: 0 }));
+    let _ = rig.sandbox.add_fault(refuse(Provider::Fcm, "UNAUTHENTICATED"));
+    let outcomes = join_all((0..20).map(|_| rig.push(GOOGLE))).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Misconfigured { .. })), "{outcomes:?}");
+    let met = rig.met().await;
+    assert_eq!(met[0], 1, "one exchange for all twenty");
+    assert!((21..=40).contains(&met[1]), "each is sent once more at most: {met:?}");
 }
 
 /// While a token lives, trouble at the token endpoint is nobody's; without one it is told apart: a wrong account is ours to mend.
@@ -507,7 +516,7 @@ async fn google_token_endpoint_in_trouble() {
     }
 }
 
-/// Tokens are renewed before they end, and no push ever waits for it or is refused.
+/// Tokens are renewed before they end, and no push is ever refused for one.
 #[tokio::test(flavor = "multi_thread")]
 async fn google_token_is_renewed_early() {
     let rig = rig(|config| config.fcm.token_lifetime_s = 2).await;

@@ -7,7 +7,7 @@ use super::headers::Headers;
 use super::payload::encode;
 use super::throttle::Throttle;
 use crate::delivery::{Outcome, Push, Reason, RetryScope};
-use crate::provider::alarm::Alarm;
+use crate::provider::allowance::Allowance;
 use crate::provider::answer;
 use crate::provider::http2::{Answer, ConnectionId, Pool, Request, SendError, Unknown};
 use crate::provider::standing::Standing;
@@ -24,7 +24,9 @@ pub(in crate::provider) struct Client {
     /// By the app's position.
     standings: Box<[Standing]>,
     throttle: Throttle,
-    alarm: Alarm,
+    lines: Allowance,
+    /// How often a connection may be given up because it refuses our token.
+    condemnations: Allowance,
     clock: Arc<dyn Clock>,
 }
 
@@ -34,11 +36,12 @@ impl Client {
         pool: Pool,
         headers: Headers,
         apps: usize,
+        condemnations: Allowance,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let standings = (0..apps).map(|_| Standing::default()).collect();
-        let (throttle, alarm) = (Throttle::default(), Alarm::default());
-        Self { credential, pool, headers, standings, throttle, alarm, clock }
+        let (throttle, lines) = (Throttle::default(), Allowance::one_line_a_minute());
+        Self { credential, pool, headers, standings, throttle, lines, condemnations, clock }
     }
 
     /// Sends one push of the app at that position.
@@ -47,7 +50,9 @@ impl Client {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Outcome::Rejected { reason: Reason::known("token_not_hexadecimal") };
         }
-        if let Some(wait) = self.throttle.wait(token, self.clock.instant()) {
+        if !self.throttle.is_idle()
+            && let Some(wait) = self.throttle.wait(token, self.clock.instant())
+        {
             let reason = Reason::known("TooManyRequests");
             return Outcome::Retryable { reason, retry_after: Some(wait), scope: RetryScope::Device };
         }
@@ -73,13 +78,14 @@ impl Client {
     async fn settle(&self, app: usize, push: &Push<'_>, deadline: Instant, first: Sent) -> Outcome {
         let ruling = self.rule(app, push, &first);
         let Some(connection) = connection_of(&first) else { return ruling.outcome };
-        match ruling.resend {
-            Resend::No => {
-                self.report(&ruling.outcome, &first);
-                return ruling.outcome;
-            }
-            Resend::Elsewhere => {}
-            Resend::Condemn => self.pool.condemn(connection, reason_of(&ruling.outcome)),
+        let again = match ruling.resend {
+            Resend::No => false,
+            Resend::Elsewhere => true,
+            Resend::Condemn => self.condemn(connection, &ruling.outcome),
+        };
+        if !again {
+            self.report(&ruling.outcome, &first);
+            return ruling.outcome;
         }
         let second = self.pool.send_avoiding(|| self.request(app, push), deadline, connection).await;
         match &second {
@@ -87,7 +93,7 @@ impl Client {
             Ok(answer) => {
                 let again = self.rule(app, push, &second);
                 if again.resend == Resend::Condemn {
-                    self.pool.condemn(answer.connection, reason_of(&again.outcome));
+                    self.condemn(answer.connection, &again.outcome);
                 }
                 self.report(&again.outcome, &second);
                 again.outcome
@@ -96,6 +102,17 @@ impl Client {
             Err(SendError::NotProcessed(_) | SendError::Deadline) => ruling.outcome,
             Err(error @ SendError::Unknown { .. }) => answer::unanswered(error),
         }
+    }
+
+    /// Gives a connection up, unless too many refused our token within the minute: then it is the token, and opening one connection
+    /// after the other would look like an attack.
+    fn condemn(&self, connection: ConnectionId, outcome: &Outcome) -> bool {
+        let is_token = matches!(outcome, Outcome::Misconfigured { .. });
+        let granted = !is_token || self.condemnations.take(self.clock.instant());
+        if granted {
+            self.pool.condemn(connection, reason_of(outcome));
+        }
+        granted
     }
 
     fn rule(&self, app: usize, push: &Push<'_>, sent: &Sent) -> Ruling {
@@ -118,7 +135,7 @@ impl Client {
     /// A misconfiguration is for people: it names the credential, and how far our clock is from Apple's, which is one of its causes.
     fn report(&self, outcome: &Outcome, sent: &Sent) {
         let (Outcome::Misconfigured { reason }, Ok(answer)) = (outcome, sent) else { return };
-        if !self.alarm.is_due(self.clock.instant()) {
+        if !self.lines.take(self.clock.instant()) {
             return;
         }
         let date = answer::date(&answer.headers);

@@ -17,7 +17,9 @@ pub(super) use client::Client;
 pub(super) use token::TEST_KEY;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::http2::{Endpoint, Pool, PoolConfig, WarmUp, tls_config};
 use crate::policy::Environment;
 use crate::seam::{Clock, CredentialId};
@@ -73,8 +75,11 @@ impl Prepared {
 
     /// Connects, in the background. Needs a tokio runtime.
     pub(super) fn open(self, credential: CredentialId, pool: &PoolConfig, clock: Arc<dyn Clock>) -> Client {
+        // Enough to replace every connection twice in a minute.
+        let condemnations = u32::try_from(2 * pool.connections + 2).unwrap_or(u32::MAX);
+        let condemnations = Allowance::new(condemnations, Duration::from_secs(60));
         let pool = Pool::new(Arc::clone(&credential), self.endpoint, pool.clone(), WarmUp::OneStreamUntilAccepted);
-        Client::new(credential, pool, self.headers, self.apps, clock)
+        Client::new(credential, pool, self.headers, self.apps, condemnations, clock)
     }
 }
 

@@ -20,11 +20,13 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
+    /// Whether no device is remembered; cheap.
+    pub(super) fn is_idle(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
     /// How long the device must wait; `None` when it need not.
     pub(super) fn wait(&self, token: &str, now: Instant) -> Option<Duration> {
-        if self.count.load(Relaxed) == 0 {
-            return None;
-        }
         let device = self.hasher.hash_one(token);
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let left = until.get(&device)?.saturating_duration_since(now);
@@ -66,7 +68,7 @@ mod tests {
         assert_eq!(throttle.wait("b", now), None);
         assert_eq!(throttle.wait("a", now + MINUTE / 2), Some(MINUTE / 2));
         assert_eq!(throttle.wait("a", now + MINUTE), None);
-        assert_eq!(throttle.count.load(Relaxed), 0);
+        assert!(throttle.is_idle());
     }
 
     /// However many devices are throttled, the memory is bounded, and makes room when their time is over.

@@ -16,6 +16,7 @@ use tokio::time::timeout_at;
 
 use super::exchange::{Exchange, Grant};
 use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::provider::allowance::Allowance;
 use crate::seam::Clock;
 
 /// Renewal begins this long before the end of a token's life; Google's own libraries begin 225 s before.
@@ -42,12 +43,26 @@ pub(super) struct AccessTokens {
     /// Held by whoever makes the exchange; remembers the last failure.
     turn: Mutex<Option<(Instant, Outcome)>>,
     renewing: AtomicBool,
+    /// How often a refused token may be replaced: where a new one is refused too, a third does not help.
+    replacements: Allowance,
+}
+
+/// Why a token is wanted.
+#[derive(Clone, Copy)]
+enum Want<'a> {
+    /// There is none that lives.
+    Any,
+    /// This one will end soon.
+    Newer(&'a Arc<Access>),
+    /// This one was refused.
+    Another(&'a Arc<Access>),
 }
 
 impl AccessTokens {
     pub(super) fn new(exchange: Exchange, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (current, renewing) = (ArcSwapOption::empty(), AtomicBool::new(false));
-        Arc::new(Self { exchange, clock, current, turn: Mutex::new(None), renewing })
+        let replacements = Allowance::new(1, FAILURE_PAUSE);
+        Arc::new(Self { exchange, clock, current, turn: Mutex::new(None), renewing, replacements })
     }
 
     /// The token, if there is one that lives. Starts its renewal in the background when it is time.
@@ -61,32 +76,32 @@ impl AccessTokens {
     }
 
     async fn renew(self: Arc<Self>, old: Arc<Access>) {
-        if let Err(outcome) = self.obtain_in_turn(Some(&old)).await {
-            tracing::warn!(project = %self.exchange.account.project_id, ?outcome, "the access token could not be renewed yet");
+        if let Err(outcome) = self.in_turn(Want::Newer(&old)).await {
+            tracing::warn!(project = %self.project_id(), ?outcome, "the access token could not be renewed yet");
             tokio::time::sleep(FAILURE_PAUSE).await;
         }
         self.renewing.store(false, Release);
     }
 
-    /// A living token that is not `refused`, waiting for the exchange until `deadline` at the latest.
-    pub(super) async fn obtain(
-        &self,
-        refused: Option<&Arc<Access>>,
-        deadline: Instant,
-    ) -> Result<Arc<Access>, Outcome> {
-        let obtained = timeout_at(deadline.into(), self.obtain_in_turn(refused)).await;
-        obtained.unwrap_or_else(|_| {
-            let reason = Reason::known("token_timeout");
-            Err(Outcome::Retryable { reason, retry_after: None, scope: RetryScope::Provider })
-        })
+    /// A living token, waiting for the exchange until `deadline` at the latest.
+    pub(super) async fn obtain(&self, deadline: Instant) -> Result<Arc<Access>, Outcome> {
+        self.until(deadline, Want::Any).await
     }
 
-    async fn obtain_in_turn(&self, refused: Option<&Arc<Access>>) -> Result<Arc<Access>, Outcome> {
+    /// Another token than the one that was refused, waiting for the exchange until `deadline` at the latest.
+    pub(super) async fn replace(&self, refused: &Arc<Access>, deadline: Instant) -> Result<Arc<Access>, Outcome> {
+        self.until(deadline, Want::Another(refused)).await
+    }
+
+    async fn until(&self, deadline: Instant, want: Want<'_>) -> Result<Arc<Access>, Outcome> {
+        timeout_at(deadline.into(), self.in_turn(want)).await.unwrap_or_else(|_| Err(retryable("token_timeout")))
+    }
+
+    async fn in_turn(&self, want: Want<'_>) -> Result<Arc<Access>, Outcome> {
         let mut last_failure = self.turn.lock().await;
         let asked_at = self.clock.instant();
-        if let Some(access) = self.current.load_full()
-            && asked_at < access.expires_at
-            && refused.is_none_or(|refused| !Arc::ptr_eq(refused, &access))
+        if let Some(access) = self.current.load_full().filter(|access| asked_at < access.expires_at)
+            && want.is_met_by(&access)
         {
             return Ok(access);
         }
@@ -94,6 +109,9 @@ impl AccessTokens {
             && asked_at.saturating_duration_since(*failed_at) < FAILURE_PAUSE
         {
             return Err(outcome.clone());
+        }
+        if matches!(want, Want::Another(_)) && !self.replacements.take(asked_at) {
+            return Err(Outcome::Misconfigured { reason: Reason::known("UNAUTHENTICATED") });
         }
         match self.exchange.grant().await.and_then(|grant| access(&grant, asked_at)) {
             Ok(access) => {
@@ -114,12 +132,18 @@ impl AccessTokens {
     }
 }
 
+impl Want<'_> {
+    fn is_met_by(self, access: &Arc<Access>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Newer(old) | Self::Another(old) => !Arc::ptr_eq(old, access),
+        }
+    }
+}
+
 /// Its life counts from before the exchange, so that the way there never makes it seem longer.
 fn access(grant: &Grant, asked_at: Instant) -> Result<Access, Outcome> {
-    let malformed = |_| {
-        let reason = Reason::known("token_answer_malformed");
-        Outcome::Retryable { reason, retry_after: None, scope: RetryScope::Provider }
-    };
+    let malformed = |_| retryable("token_answer_malformed");
     let bearer = format!("Bearer {}", grant.token.expose_secret());
     let mut headers = HeaderMap::with_capacity(2);
     headers.insert(AUTHORIZATION, HeaderValue::try_from(bearer).map_err(malformed)?);
@@ -129,4 +153,8 @@ fn access(grant: &Grant, asked_at: Instant) -> Result<Access, Outcome> {
     let fresh_for = grant.lifetime.saturating_sub(margin).max(grant.lifetime / 2);
     let last_seconds = LAST_SECONDS.min(grant.lifetime / 10);
     Ok(Access { headers, refresh_at: asked_at + fresh_for, expires_at: asked_at + (grant.lifetime - last_seconds) })
+}
+
+fn retryable(reason: &'static str) -> Outcome {
+    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider }
 }

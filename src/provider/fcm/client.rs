@@ -8,7 +8,7 @@ use super::access::{Access, AccessTokens};
 use super::classify::classify;
 use super::payload::encode;
 use crate::delivery::{Outcome, Push};
-use crate::provider::alarm::Alarm;
+use crate::provider::allowance::Allowance;
 use crate::provider::answer;
 use crate::provider::http2::{Answer, Pool, Request, SendError};
 use crate::provider::standing::Standing;
@@ -25,7 +25,7 @@ pub(in crate::provider) struct Client {
     path: PathAndQuery,
     /// By the app's position.
     standings: Box<[Standing]>,
-    alarm: Alarm,
+    lines: Allowance,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,7 +39,7 @@ impl Client {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let standings = (0..apps).map(|_| Standing::default()).collect();
-        Self { credential, pool, access, path, standings, alarm: Alarm::default(), clock }
+        Self { credential, pool, access, path, standings, lines: Allowance::one_line_a_minute(), clock }
     }
 
     /// Sends one push of the app at that position. Only a refused access token is met with a second try; whatever else fails waits in
@@ -47,7 +47,7 @@ impl Client {
     pub(in crate::provider) async fn push(&self, app: usize, push: &Push<'_>, deadline: Instant) -> Outcome {
         let access = match self.access.current() {
             Some(access) => access,
-            None => match Box::pin(self.access.obtain(None, deadline)).await {
+            None => match Box::pin(self.access.obtain(deadline)).await {
                 Ok(access) => access,
                 Err(outcome) => return self.report(outcome),
             },
@@ -74,7 +74,7 @@ impl Client {
         if !refresh {
             return self.report(outcome);
         }
-        let access = match self.access.obtain(Some(&used), deadline).await {
+        let access = match self.access.replace(&used, deadline).await {
             Ok(access) => access,
             Err(outcome) => return self.report(outcome),
         };
@@ -100,7 +100,7 @@ impl Client {
     /// A misconfiguration is for people.
     fn report(&self, outcome: Outcome) -> Outcome {
         if let Outcome::Misconfigured { reason } = &outcome
-            && self.alarm.is_due(self.clock.instant())
+            && self.lines.take(self.clock.instant())
         {
             tracing::error!(
                 credential = %self.credential, project = %self.access.project_id(), %reason,
