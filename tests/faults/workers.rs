@@ -29,7 +29,7 @@ fn dice() -> StdRng {
 /// kill -9 at random moments while events flow: every single event reaches its phone and has its outcome, in the order of its key; what is
 /// repeated is bounded by what was in flight or finished since the last commit.
 #[test]
-fn killed_at_random_moments() {
+fn invariant_09_order_by_key_through_kills() {
     let mut dice = dice();
     let people = people(300);
     let stage = Stage::new(&shared_kafka(), 6, &people);

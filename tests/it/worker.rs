@@ -2,6 +2,7 @@
 use prost::Message as _;
 use watchbell::event::{NotificationType, UserId, WorkspaceId, wire};
 use watchbell::policy::{Platform, Preference, Setting};
+use watchbell::sandbox::SandboxConfig;
 use watchbell::sandbox::apns::inbox::{DeviceSettings, TokenState};
 use watchbell::sandbox::fault::{Fault, Provider, Refusal, Rule};
 use watchbell::store::Change;
@@ -9,7 +10,7 @@ use watchbell::store::Change;
 use crate::support::eventually;
 use crate::support::kafka::Reader;
 use crate::support::services::shared_kafka;
-use crate::support::stage::{CEILING, Stage, WORKSPACE, device, otp, sharing, token_of};
+use crate::support::stage::{CEILING, Stage, WORKSPACE, device, event, otp, sharing, token_of};
 
 fn refuse(reason: &str) -> Fault {
     Fault::Refuse(Refusal { reason: reason.into(), status: None, timestamp: None, retry_after: None })
@@ -21,7 +22,7 @@ fn names(count: usize) -> Vec<String> {
 
 /// An event reaches the phone of its recipient once, ends as accepted, and its offset is committed.
 #[test]
-fn event_to_phone() {
+fn invariant_08_one_entry_on_the_screen() {
     let stage = Stage::new(&shared_kafka(), 3, &names(1));
     stage.write(&[device("u0", "pixel", Platform::Fcm, "fcm-token-of-u0")]);
     let mut worker = stage.worker();
@@ -72,7 +73,7 @@ fn policy_is_obeyed() {
 
 /// What is no event lies in the dead letters byte for byte, and the partition goes on.
 #[test]
-fn poison_goes_to_the_dead_letters() {
+fn invariant_05_three_kinds_of_failure() {
     let stage = Stage::new(&shared_kafka(), 1, &names(1));
     let _worker = stage.worker();
     let topic = stage.topics.event(NotificationType::OtpReceived);
@@ -88,7 +89,7 @@ fn poison_goes_to_the_dead_letters() {
 
 /// A provider's 503 is retried from the 10s tier with the same id, and only for the device it hit.
 #[test]
-fn retried_from_a_tier() {
+fn invariant_03_retry_is_one_devices_job() {
     let stage = Stage::new(&shared_kafka(), 1, &names(2));
     let _worker = stage.worker();
     // The first answer and the one in-process resend.
@@ -106,7 +107,7 @@ fn retried_from_a_tier() {
 
 /// A token that Apple calls unregistered since after its registration is removed; one registered later stays.
 #[test]
-fn dead_tokens_are_removed_by_compare_and_clear() {
+fn invariant_11_token_hygiene() {
     let stage = Stage::new(&shared_kafka(), 1, &names(2));
     let since = |secs: i64| DeviceSettings {
         state: TokenState::Unregistered { timestamp: secs as u64 * 1000 },
@@ -190,4 +191,128 @@ fn redriven() {
         let phone = stage.sandbox.apns().device(&token_of("u0"))?;
         (phone.received.len() == 1).then_some(())
     });
+}
+
+/// Every record and every job that came in went somewhere: nothing is open at rest, whatever the mix.
+#[test]
+fn invariant_01_balance() {
+    let people = names(40);
+    let stage = Stage::new(&shared_kafka(), 2, &people);
+    let worker = stage.worker();
+    let everybody: Vec<&str> = people.iter().map(String::as_str).collect();
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("InternalServerError")).times(4));
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadPriority")).on(&token_of("u3")));
+    for n in 0..40 {
+        stage.emit(NotificationType::OtpReceived, &otp(&format!("e{n}"), &[&people[n]]));
+    }
+    stage.emit(NotificationType::OtpReceived, &otp("stranger", &["nobody"]));
+    stage.emit(NotificationType::AccountSharing, &sharing("everybody", &everybody));
+    stage.producer.send_to(stage.topics.event(NotificationType::OtpReceived), "k", b"\xff".to_vec());
+    stage.wait_outcomes(81);
+    let read = |name: &str| worker.metric(&format!("watchbell_{name}_total"), &[]);
+    eventually("the balance at rest", CEILING, || {
+        let records = read("records_planned") + read("records_dead_lettered_whole") + read("records_fenced");
+        let jobs = read("jobs_ended") + read("jobs_forwarded") + read("jobs_fenced");
+        (read("records_read") >= 43.0 && read("records_read") == records && read("jobs_planned") == jobs).then_some(())
+    });
+    let outcomes = stage.outcomes();
+    assert_eq!(outcomes.len(), 81, "each job has one ending");
+}
+
+/// What waits in a tier carries references: no token, no text, no match number.
+#[test]
+fn invariant_04_jobs_carry_references() {
+    let stage = Stage::new(&shared_kafka(), 1, &names(1));
+    let _worker = stage.worker();
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("ServiceUnavailable")).times(2));
+    let body = wire::event::Body::IdentityVerificationRequested(wire::IdentityVerificationRequested {
+        application: "Payroll".into(),
+        ip_address: "203.0.113.9".into(),
+        location: "Lisbon".into(),
+        match_number: Some("407213".into()),
+        ..Default::default()
+    });
+    stage.emit(NotificationType::IdentityVerification, &event("e", &["u0"], body));
+    let mut tier = Reader::from_beginning(&stage.bootstrap, &[&format!("{}.urgent.10s", stage.topics.jobs)]);
+    let job = tier.until_count(1, CEILING)[0].clone();
+    let text = format!("{:?} {}", job.headers, String::from_utf8_lossy(job.payload.as_ref().unwrap()));
+    for secret in ["407213", "203.0.113.9", "Lisbon", &token_of("u0"), "Is this you"] {
+        assert!(!text.contains(secret), "{secret} travels in a job: {text}");
+    }
+    assert!(text.contains("Payroll"), "the reference to what happened is there");
+}
+
+/// A misconfigured credential holds its own jobs and nobody else's, deletes no token, and when it is mended they flow by themselves.
+#[test]
+fn invariant_06_misconfiguration_holds() {
+    let extra = "[hold]\nprobe_interval_ms = 300\n";
+    let stage = Stage::with(&shared_kafka(), 1, &names(3), SandboxConfig::default(), extra);
+    stage.write(&[device("google", "pixel", Platform::Fcm, "fcm-token-of-google")]);
+    let worker = stage.worker();
+    let broken = stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("InvalidProviderToken")));
+    for user in ["u0", "u1", "u2", "google"] {
+        stage.emit(NotificationType::AccountSharing, &sharing(user, &[user]));
+    }
+    let others = stage.wait_outcomes(1);
+    assert!(others.values().flatten().all(|outcome| outcome.user_id == "google"), "{others:?}");
+    let mut hold = Reader::from_beginning(&stage.bootstrap, &[&stage.topics.hold("apns.main")]);
+    hold.until_count(3, CEILING);
+    assert!(worker.metric("watchbell_credential_misconfigured", &["apns.main"]) > 0.5, "somebody is alerted");
+    assert!(stage.sandbox.remove_fault(broken));
+    let outcomes = stage.wait_outcomes(4);
+    assert!(outcomes.values().flatten().all(|outcome| outcome.ending() == wire::Ending::Accepted), "{outcomes:?}");
+    eventually("the alert to end", CEILING, || {
+        (worker.metric("watchbell_credential_misconfigured", &["apns.main"]) < 0.5).then_some(())
+    });
+}
+
+/// A stale event is never pushed, whatever made it late.
+#[test]
+fn invariant_07_deadline_rules() {
+    let stage = Stage::new(&shared_kafka(), 1, &names(1));
+    let mut late = otp("late", &["u0"]);
+    late.occurred_at = late.occurred_at.map(|at| prost_types::Timestamp { seconds: at.seconds - 121, ..at });
+    stage.emit(NotificationType::OtpReceived, &late);
+    let _worker = stage.worker();
+    let outcomes = stage.wait_outcomes(1);
+    let outcome = outcomes.values().flatten().next().unwrap();
+    assert_eq!((outcome.ending(), outcome.reason.as_str()), (wire::Ending::Expired, "deadline"));
+    // One whose life is shorter than the first tier is not put there: its next attempt would be too late.
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("ServiceUnavailable")).times(2));
+    let mut short = otp("short", &["u0"]);
+    short.expires_at = short.occurred_at.map(|at| prost_types::Timestamp { seconds: at.seconds + 9, ..at });
+    stage.emit(NotificationType::OtpReceived, &short);
+    let outcomes = stage.wait_outcomes(2);
+    let outcome = outcomes.values().flatten().find(|outcome| outcome.event_id == "short").unwrap();
+    assert_eq!((outcome.ending(), outcome.reason.as_str()), (wire::Ending::Expired, "ServiceUnavailable"));
+    assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
+}
+
+/// Tokens, provider tokens, texts and match numbers are in no log, even at the most talkative level, and in no metric.
+#[test]
+fn invariant_13_secrets_cannot_print() {
+    let extra = "[telemetry]\nlog_level = \"trace\"\n";
+    let stage = Stage::with(&shared_kafka(), 1, &names(2), SandboxConfig::default(), extra);
+    stage.write(&[device("u1", "pixel", Platform::Fcm, "fcm-token-of-u1")]);
+    let worker = stage.worker();
+    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadDeviceToken")).on(&token_of("u0")));
+    let body = wire::event::Body::IdentityVerificationRequested(wire::IdentityVerificationRequested {
+        application: "Payroll of Meridian".into(),
+        match_number: Some("407213".into()),
+        ..Default::default()
+    });
+    for user in ["u0", "u1"] {
+        stage.emit(NotificationType::IdentityVerification, &event(user, &[user], body.clone()));
+    }
+    stage.wait_outcomes(3);
+    let (_, metrics) = worker.get("/metrics").unwrap();
+    let provider_token = &stage.sandbox.apns().pushes()[0].headers;
+    let bearer = provider_token.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone());
+    let mut secrets =
+        vec![token_of("u0"), token_of("u1"), "fcm-token-of-u1".into(), "407213".into(), "Payroll of Meridian".into()];
+    secrets.extend(bearer.map(|bearer| bearer.split(' ').next_back().unwrap().to_owned()));
+    for secret in secrets {
+        assert!(!worker.log().contains(&secret), "{secret} is in the log");
+        assert!(!metrics.contains(&secret), "{secret} is in the metrics");
+    }
 }
