@@ -21,7 +21,7 @@ check: lint deny test ## the whole gate: formatting, lints, documentation, licen
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
 # The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own.
 test: ## every test, against a real Kafka, Redis and PostgreSQL that are started and stopped here

@@ -56,7 +56,7 @@ impl Command {
 /// Where the configuration comes from.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
-    /// A TOML file with what differs from the defaults; the environment (WATCHBELL_<SECTION>__<KEY>) outweighs it.
+    /// A TOML file with what differs from the defaults; the environment (`WATCHBELL_<SECTION>__<KEY>`) outweighs it.
     #[arg(long, value_name = "FILE", env = "WATCHBELL_CONFIG")]
     config: Option<PathBuf>,
 }

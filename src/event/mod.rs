@@ -1,6 +1,6 @@
 //! Events: what upstream services say happened, checked and in the domain's own types.
 //!
-//! The point: whatever leaves [`decode`] is complete and within its limits, so nothing behind it checks again. This module is the only
+//! The point: whatever leaves [`decode()`] is complete and within its limits, so nothing behind it checks again. This module is the only
 //! one that reads upstream's protobuf. It deliberately drops what Watchbell never needs (the IP address, the location, the match
 //! number itself), so that those cannot leak into a push, a job, a log or an outcome.
 //!
