@@ -80,7 +80,7 @@ impl PoolConfig {
         require(self.backoff_min_ms <= self.backoff_max_ms, "backoff_min_ms must not exceed backoff_max_ms");
         require(self.ping_timeout_ms >= 100, "ping_timeout_ms must be at least 100");
         require(self.ping_timeout_ms <= self.ping_interval_ms, "ping_timeout_ms must not exceed ping_interval_ms");
-        require((256..=1 << 20).contains(&self.response_body_max), "response_body_max must be between 256 and 1048576");
+        require((256..=65_535).contains(&self.response_body_max), "response_body_max must be between 256 and 65535");
         require(self.sick_latency_factor > 1.0, "sick_latency_factor must be above 1");
         problems
     }

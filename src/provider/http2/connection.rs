@@ -23,7 +23,7 @@ use http::{
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    ConnectionId, PoolConfig, Request,
+    ConnectionId, Request,
     error::text,
     line::{Io, Line},
     pool::Shared,
@@ -33,7 +33,8 @@ use super::{
 /// of the connection.
 const REMEMBERED_RESETS: usize = 10_000;
 const REMEMBER_RESETS: std::time::Duration = std::time::Duration::from_secs(10);
-/// Bytes of answers under way on one connection before it holds its breath.
+/// Bytes of answers that a connection holds before they are read; what a peer may cost us at most. A stream's own window stays
+/// at HTTP/2's default of 65,535 bytes, beyond which no body is kept.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of answer headers that we accept; APNs itself announces 8,000 for requests.
 const HEADER_LIST_MAX: u32 = 16 << 10;
@@ -73,15 +74,12 @@ pub(super) async fn handshake(
     io: Box<dyn Io>,
     id: ConnectionId,
     authority: Authority,
-    config: &PoolConfig,
 ) -> Result<(Arc<Connection>, Driver, Line), h2::Error> {
     let line = Line::new(io);
-    let window = u32::try_from(config.response_body_max).unwrap_or(u32::MAX >> 1) + 1;
     let (sender, driver) = h2::client::Builder::new()
         .enable_push(false)
         .initial_max_send_streams(1)
-        .initial_window_size(window)
-        .initial_connection_window_size(CONNECTION_WINDOW.max(window))
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_LIST_MAX)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .reset_stream_duration(REMEMBER_RESETS)

@@ -122,7 +122,7 @@ async fn open(shared: Weak<Shared>, id: ConnectionId) {
 
 async fn establish(shared: &Arc<Shared>, id: ConnectionId, turn: usize, limit: Duration) -> Result<(), Arc<str>> {
     let io = shared.dialer.dial(turn, limit).await.map_err(|error| text(&error))?;
-    let opening = handshake(io, id, shared.dialer.authority(), &shared.config);
+    let opening = handshake(io, id, shared.dialer.authority());
     let (connection, driver, line) = opening.await.map_err(|error| text(&error))?;
     let drive = Drive::new(connection.clone(), driver, line, shared);
     {

@@ -146,11 +146,12 @@ impl Pool {
     }
 
     /// Takes no more requests, sends away those that wait, lets those in flight end, and returns when every connection is
-    /// closed. Bounded by `request_timeout_ms` and a PING's time.
+    /// closed. A path that turns out to be dead is given up after `ping_timeout_ms`, the rest after `request_timeout_ms`.
     pub async fn close(&self) {
         let connections = self.shared.state().close();
         for connection in connections {
             connection.let_go();
+            connection.suspect();
         }
         loop {
             let emptied = self.shared.emptied.notified();

@@ -85,6 +85,27 @@ async fn no_connection_is_not_processed_and_says_why() {
     assert!(why.contains("connection refused by the test"), "{why}");
 }
 
+/// What answers take of the connection's window is given back: it never runs dry.
+#[tokio::test(start_paused = true)]
+async fn bodies_do_not_use_up_the_window() {
+    let (pool, mut lines) = pool(one_connection());
+    let first = send(&pool);
+    let mut peer = lines.next(100).await;
+    let stream = peer.request().await;
+    peer.answer(stream, 200, &[b'x'; 4_000]).await;
+    assert_eq!(status(first).await, 200);
+    // Three times the window, complete and cut by turns.
+    for round in 0..800 {
+        let sent = send(&pool);
+        let stream = peer.request().await;
+        let body = if round % 2 == 0 { 3_000 } else { 5_000 };
+        peer.answer(stream, 200, &vec![b'x'; body]).await;
+        let answer = sent.await.expect("no panic").expect("an answer");
+        assert_eq!((answer.body.len(), answer.complete), (body.min(4_096), body <= 4_096), "round {round}");
+    }
+    assert_eq!(pool.stats().open, 1);
+}
+
 /// A refused stream was not processed: it is sent again within the process, and the caller sees only the answer.
 #[tokio::test(start_paused = true)]
 async fn a_refused_stream_is_resent() {

@@ -249,6 +249,21 @@ async fn closing_drains() {
     assert!(lines.next_within(A_WHILE, 1).await.is_none(), "no new connection");
 }
 
+/// Closing does not wait for a peer that is no longer there.
+#[tokio::test(start_paused = true)]
+async fn closing_gives_up_a_dead_path() {
+    let config = PoolConfig { request_timeout_ms: 600_000, ping_interval_ms: 3_600_000, ..one_connection() };
+    let ping_timeout = Duration::from_millis(config.ping_timeout_ms);
+    let (pool, mut lines) = pool(config);
+    let sent = send_within(&pool, 600);
+    let mut peer = lines.next(100).await;
+    peer.request().await;
+    let began = Instant::now();
+    pool.close().await;
+    assert!(began.elapsed() <= ping_timeout + A_WHILE, "{:?}", began.elapsed());
+    lost(sent).await;
+}
+
 /// Dropping the last clone of a pool closes its connections.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_pool_closes_its_connections() {
