@@ -14,7 +14,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: ## build, then watch notifications arrive: Kafka, store and providers embedded in one process
-	cargo run --quiet -- demo --text
+	cargo run --locked --quiet --bin watchbell -- demo --text
 
 check: lint deny test ## the whole gate: formatting, lints, documentation, licences, every test
 
@@ -23,13 +23,14 @@ lint:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
-# The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own.
+# The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own; they print their
+# seeds and what they counted.
 test: ## every test, against a real Kafka, Redis and PostgreSQL that are started and stopped here
+	cargo test --locked --no-run
 	cargo test --locked --lib --bins
 	cargo test --locked --doc
-	tests/services/run -- bash -euo pipefail -c ' \
-	  cargo test --locked --test it; \
-	  cargo test --locked --test faults -- --test-threads=1'
+	tests/services/run -- cargo test --locked --test it
+	tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture
 
 deny: $(DENY) ## licences, forbidden crates, where crates come from
 	$(DENY) check licenses bans sources
@@ -38,10 +39,12 @@ audit: $(DENY) ## known vulnerabilities (fetches the RustSec database)
 	$(DENY) check advisories
 
 bench: ## the worker against a bare HTTP/2 client, on a real broker; writes target/bench.json
-	tests/services/run -- cargo run --release --quiet -- bench
+	cargo build --locked --release --features bench --bins
+	tests/services/run -- target/release/watchbell-bench
 
-soak: ## the kill tests and backlogs at full numbers
-	tests/soak/run
+soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
+	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 | tee docs/soak.txt
+	tests/breaks/run 2>&1 | tee docs/breaks.txt
 
 breaks: ## apply each patch of tests/breaks to a scratch copy and expect its test to turn red
 	tests/breaks/run
