@@ -91,7 +91,7 @@ const HOMES: [(&str, &str); 8] = [
 ];
 
 /// Where the types generated from `proto/` may be named.
-const WIRE_TYPES: [&str; 3] = ["event/", "delivery/codec", "command/emit"];
+const WIRE_TYPES: [&str; 4] = ["event/", "delivery/codec", "command/emit", "command/demo"];
 
 /// One sentence, with the place that breaks it.
 type Violation = String;
@@ -186,7 +186,8 @@ fn is_at_home(path: &str, layer: Layer, named: &Named) -> Option<String> {
 fn is_wire(path: &str, named: &Named) -> Option<&'static str> {
     let generated = named.names("crate::event::wire") && named.segments.len() > 1;
     let allowed = WIRE_TYPES.iter().any(|place| path.starts_with(place));
-    (generated && !allowed).then_some("generated types are named in event, delivery::codec and command::emit only")
+    (generated && !allowed)
+        .then_some("generated types are named in event, delivery::codec, command::emit and command::demo only")
 }
 
 /// The crates of `[dependencies]`, as code spells them.
