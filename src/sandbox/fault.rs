@@ -318,6 +318,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_ends_with_its_time() {
+        // A rule of no duration has ended before it begins; one of an hour meets.
+        let book = FaultBook::default();
+        book.add(Rule { for_ms: Some(0), ..Rule::always(Provider::Apns, hang()) });
+        assert_eq!(book.meet(Provider::Apns, None), Verdict::default());
+        assert!(!book.is_active());
+        book.add(Rule { for_ms: Some(3_600_000), ..Rule::always(Provider::Apns, hang()) });
+        assert_eq!(book.meet(Provider::Apns, None).fault, Some(hang()));
+    }
+
+    #[test]
     fn a_percentage_is_a_share() {
         // 30 percent of 10,000 requests lie near 3,000 (six standard deviations are 275).
         let book = FaultBook::default();

@@ -133,3 +133,51 @@ async fn http_1_requests_may_come_in_chunks_and_broken_ones_end_the_connection()
         assert!(exchange(broken).await.starts_with("HTTP/1.1 400 "), "{broken}");
     }
 }
+
+#[tokio::test]
+async fn faults_reach_http_1_as_far_as_it_has_them() {
+    // Without streams, what cannot be said closes the connection or leaves it silent; accepted or not is as the rule says.
+    use futures_util::FutureExt as _;
+    let sandbox = start(|_| {}).await;
+    let sender = Sender::with(&sandbox, reqwest::Client::builder().http1_only().pool_max_idle_per_host(0));
+    let token = sender.access_token().await;
+    let send = || {
+        let request = sender.http.post(sender.url("watchbell-sandbox")).bearer_auth(&token);
+        request.json(&data("d", json!({}))).send()
+    };
+    let received = || sandbox.fcm().registration("d").map_or(0, |device| device.received.len());
+    let mut want = 0;
+    for accept in [false, true] {
+        for fault in [
+            Fault::Disconnect { accept },
+            Fault::ResetStream { accept },
+            Fault::Goaway { reason: Some("x".into()), accept },
+        ] {
+            assert!(sandbox.add_fault(Rule::always(Provider::Fcm, fault.clone()).times(1)) > 0);
+            assert!(within(send()).await.is_err(), "{fault:?}");
+            want += usize::from(accept);
+            assert_eq!(received(), want, "{fault:?}");
+        }
+    }
+    for fault in [Fault::Hang { accept: false }, Fault::BlackHole] {
+        assert!(sandbox.add_fault(Rule::always(Provider::Fcm, fault.clone()).times(1)) > 0);
+        let mut silent = Box::pin(send());
+        within(async {
+            while !sandbox.shared.faults.list().is_empty() {
+                assert!((&mut silent).now_or_never().is_none());
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        assert_eq!(within(send()).await.unwrap().status(), 200, "others are served");
+        want += 1;
+        assert!(silent.now_or_never().is_none(), "{fault:?}");
+    }
+    assert!(sandbox.add_fault(Rule::always(Provider::Fcm, Fault::Latency { ms: 30, jitter_ms: 0 }).times(1)) > 0);
+    let before = std::time::Instant::now();
+    assert_eq!(within(send()).await.unwrap().status(), 200);
+    assert!(before.elapsed() >= std::time::Duration::from_millis(30));
+    assert!(sandbox.add_fault(Rule::always(Provider::Fcm, Fault::Wedge).times(1)) > 0);
+    assert_eq!(within(send()).await.unwrap().status(), 401);
+    assert_eq!(received(), want + 1);
+}
