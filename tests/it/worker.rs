@@ -202,8 +202,8 @@ fn invariant_01_balance() {
     let everybody: Vec<&str> = people.iter().map(String::as_str).collect();
     stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("InternalServerError")).times(4));
     stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadPriority")).on(&token_of("u3")));
-    for n in 0..40 {
-        stage.emit(NotificationType::OtpReceived, &otp(&format!("e{n}"), &[&people[n]]));
+    for (n, person) in people.iter().enumerate() {
+        stage.emit(NotificationType::OtpReceived, &otp(&format!("e{n}"), &[person]));
     }
     stage.emit(NotificationType::OtpReceived, &otp("stranger", &["nobody"]));
     stage.emit(NotificationType::AccountSharing, &sharing("everybody", &everybody));
