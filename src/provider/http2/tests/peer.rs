@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::provider::http2::{
@@ -30,6 +30,9 @@ const MAX_CONCURRENT_STREAMS: u16 = 3;
 pub(super) const NO_ERROR: u32 = 0;
 pub(super) const INTERNAL_ERROR: u32 = 2;
 pub(super) const REFUSED_STREAM: u32 = 7;
+
+/// What a test waits for comes within this time, or never; far above every timeout of a pool.
+const CEILING: Duration = Duration::from_secs(1_000);
 
 /// A frame as read from the line.
 #[derive(Debug)]
@@ -99,17 +102,21 @@ impl Peer {
 
     /// Reads on until a frame of this kind; None when the client has closed the line first.
     pub(super) async fn until(&mut self, kind: u8) -> Option<Frame> {
-        loop {
-            let frame = self.frame().await?;
-            if frame.kind == kind {
-                return Some(frame);
+        let reading = async {
+            loop {
+                let frame = self.frame().await?;
+                if frame.kind == kind {
+                    return Some(frame);
+                }
             }
-        }
+        };
+        timeout(CEILING, reading).await.expect("such a frame, or the end of the line")
     }
 
     /// Reads on until a request is complete; its stream.
     pub(super) async fn request(&mut self) -> u32 {
-        self.maybe_request().await.expect("a request before the client closed the line")
+        let request = timeout(CEILING, self.maybe_request()).await.expect("a request");
+        request.expect("a request before the client closed the line")
     }
 
     pub(super) async fn maybe_request(&mut self) -> Option<u32> {
@@ -202,20 +209,20 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) async fn next(&mut self, streams: u32) -> Peer {
-        let io = self.lines.recv().await.expect("the pool opens a connection");
-        Peer::greet(Box::new(io), streams).await
+        Peer::greet(Box::new(self.next_mute().await), streams).await
     }
 }
 
 impl Lines {
     /// The next connection's far end, which says nothing at all.
     pub(super) async fn next_mute(&mut self) -> DuplexStream {
-        self.lines.recv().await.expect("the pool opens a connection")
+        let line = timeout(CEILING, self.lines.recv()).await.expect("a connection");
+        line.expect("the pool opens a connection")
     }
 
     /// The next connection's far end, if one is opened within this time.
     pub(super) async fn next_within(&mut self, time: Duration, streams: u32) -> Option<Peer> {
-        let io = tokio::time::timeout(time, self.lines.recv()).await.ok()??;
+        let io = timeout(time, self.lines.recv()).await.ok()??;
         Some(Peer::greet(Box::new(io), streams).await)
     }
 }
