@@ -152,6 +152,9 @@ pub async fn check_topics(config: &Config) -> Result<(), StartError> {
     let credentials = config.credentials();
     let admin = Admin::new(&clients, &config.topics, credentials.iter().map(String::as_str));
     let problems = admin.problems().await?;
+    if let Some(warning) = admin.session_warning().await {
+        tracing::warn!("{warning}");
+    }
     if problems.is_empty() { Ok(()) } else { Err(StartError::Topics(problems)) }
 }
 

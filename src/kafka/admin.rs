@@ -12,12 +12,16 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{ClientError, ClientEvents, Clients};
-use super::config::{SaslMechanism, TopicsConfig};
+use super::config::{GroupProtocol, SaslMechanism, TopicsConfig};
 use crate::delivery::{Tier, Urgency};
 use crate::event::NotificationType;
 
 /// How much larger than the largest input a dead letter may be: its headers.
 const DEAD_LETTER_ROOM: u64 = 64 * 1024;
+/// A one-time password does not wait longer than this for a dead worker to be noticed.
+const SESSION_MAX: Duration = Duration::from_secs(10);
+/// The group's setting on the broker that says when a member is dead (KIP-848).
+const SESSION_SETTING: &str = "consumer.session.timeout.ms";
 /// How long brokers may take to answer or to make topics.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -114,6 +118,32 @@ impl<'a> Admin<'a> {
             self.check_letters(&mut problems).await?;
         }
         Ok(problems)
+    }
+
+    /// How long the broker takes to notice a dead member of the events group; `None` where that is our own setting (classic groups) or
+    /// the broker does not say.
+    pub async fn measured_session(&self) -> Option<Duration> {
+        let config = self.clients.config();
+        if config.group_protocol != GroupProtocol::Consumer {
+            return None;
+        }
+        let admin = self.admin().ok()?;
+        let asked = [ResourceSpecifier::Group(&config.group)];
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let answers = admin.describe_configs(&asked, &options).await.ok()?;
+        let setting = answers.into_iter().next()?.ok()?.get(SESSION_SETTING)?.value.clone()?;
+        setting.parse().ok().map(Duration::from_millis)
+    }
+
+    /// What an operator should hear about that, if anything.
+    pub async fn session_warning(&self) -> Option<String> {
+        let session = self.measured_session().await.filter(|session| *session > SESSION_MAX)?;
+        let group = &self.clients.config().group;
+        Some(format!(
+            "the broker notices a dead worker after {session:?} only: one-time passwords do not live that long. Lower \
+             {SESSION_SETTING} of the group {group} and of its companions (kafka-configs --entity-type groups), or use \
+             kafka.group_protocol = \"classic\""
+        ))
     }
 
     async fn check_letters(&self, problems: &mut Vec<String>) -> Result<(), ClientError> {

@@ -39,6 +39,7 @@ pub(super) struct Board {
     waiting: Mutex<VecDeque<Waiting>>,
     pub(super) acknowledged: AtomicU64,
     pub(super) given_back: AtomicU64,
+    pub(super) replaced: AtomicU64,
     /// The producer is beyond repair and must be made anew (an idempotent producer's fatal error).
     pub(super) is_dead: AtomicBool,
     pub(super) stop: AtomicBool,

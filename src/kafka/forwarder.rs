@@ -65,6 +65,8 @@ pub struct ForwarderView {
     pub acknowledged: u64,
     /// How often a record was given back.
     pub given_back: u64,
+    /// How often the producer met an error that it could not recover from, and another one took its place.
+    pub replaced: u64,
     /// Errors that librdkafka reported.
     pub errors: u64,
 }
@@ -99,6 +101,7 @@ impl KafkaForwarder {
             waiting_for,
             acknowledged: board.acknowledged.load(Ordering::Relaxed),
             given_back: board.given_back.load(Ordering::Relaxed),
+            replaced: board.replaced.load(Ordering::Relaxed),
             errors: producer.context().events.errors(),
         }
     }
@@ -167,6 +170,7 @@ impl Inner {
                 // Its drop purges it, and each record comes back through `delivery`.
                 drop(dead);
                 self.board.is_dead.store(false, Ordering::Release);
+                self.board.replaced.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
                 tracing::error!(%error, "trying again");

@@ -8,7 +8,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 
 use super::batch::{Batch, RECORDS_MAX, Waiting, begin};
 use super::group::{Counters, GroupContext};
@@ -16,7 +16,7 @@ use super::lane::Lane;
 use super::term::Term;
 use super::tiers::Gate;
 use crate::event::Timestamp;
-use crate::seam::{Feed, Lease};
+use crate::seam::{Feed, Lease, Permit};
 
 /// Records that one partition may give before the next one's turn.
 const SHARE: usize = 32;
@@ -74,31 +74,56 @@ impl Partition {
         if !self.ready.load(Ordering::Acquire) {
             return Took::Nothing;
         }
-        let mut offsets = self.term.offsets();
-        let (mut taken, mut passed) = (0, 0);
-        while taken + passed < SHARE && batch.len() < RECORDS_MAX {
-            if offsets.tracker.is_full() {
-                counters.maps_full.fetch_add(1, Ordering::Relaxed);
-                return if taken + passed == 0 { Took::Full } else { Took::Records(taken + passed) };
-            }
-            let Some(permit) = lane.permit(now, reader) else { break };
-            // Cleared before the queue is asked: what comes after that sets it again.
+        if self.term.offsets().tracker.is_full() {
+            counters.maps_full.fetch_add(1, Ordering::Relaxed);
+            return Took::Full;
+        }
+        // Polled first and begun after: whoever ends a record waits for the lock, never for librdkafka.
+        let mut polled: Vec<(BorrowedMessage<'_>, Permit)> = Vec::new();
+        let mut permit = lane.permit(now, reader);
+        if permit.is_some() {
+            // Cleared before the queue is asked: what comes after its last answer sets it again.
             self.ready.store(false, Ordering::Release);
-            let Some(message) = poll(&self.queue) else { break };
+        }
+        let share = SHARE.min(RECORDS_MAX - batch.len());
+        let empty = loop {
+            let Some(place) = permit.take() else { break false };
+            let Some(message) = poll(&self.queue) else { break true };
+            polled.push((message, place));
+            if polled.len() == share {
+                break false;
+            }
+            permit = lane.permit(now, reader);
+        };
+        if !empty {
             self.ready.store(true, Ordering::Release);
+        }
+        let taken = polled.len();
+        if taken == 0 {
+            return Took::Nothing;
+        }
+        self.begin(polled, batch, now, counters);
+        Took::Records(taken)
+    }
+
+    fn begin(&self, polled: Vec<(BorrowedMessage<'_>, Permit)>, batch: &mut Batch, now: Instant, counters: &Counters) {
+        let (mut first, mut passed) = (true, 0);
+        let mut offsets = self.term.offsets();
+        for (message, permit) in polled {
             match begin(&mut offsets.tracker, message.offset()) {
                 Some(next_recipient) => {
-                    if taken == 0 {
+                    if std::mem::take(&mut first) {
                         offsets.mark(message.offset(), now);
                     }
                     batch.push(&message, next_recipient, &self.term, permit);
-                    taken += 1;
                 }
                 None => passed += 1,
             }
         }
-        counters.skipped.fetch_add(passed as u64, Ordering::Relaxed);
-        if taken + passed == 0 { Took::Nothing } else { Took::Records(taken + passed) }
+        drop(offsets);
+        if passed > 0 {
+            counters.skipped.fetch_add(passed, Ordering::Relaxed);
+        }
     }
 
     /// The same for a delay tier: reads up to the first record that is not due, lets go what is.
@@ -161,7 +186,7 @@ impl Partition {
 }
 
 /// The next record; errors of a partition (a leader that moved, a broker that is away) are librdkafka's to mend.
-fn poll(queue: &PartitionQueue<GroupContext>) -> Option<rdkafka::message::BorrowedMessage<'_>> {
+fn poll(queue: &PartitionQueue<GroupContext>) -> Option<BorrowedMessage<'_>> {
     loop {
         match queue.poll(Duration::ZERO)? {
             Ok(message) => return Some(message),

@@ -10,8 +10,9 @@ use watchbell::delivery::{
 use watchbell::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
 use watchbell::kafka::admin::{Admin, NewTopics};
 use watchbell::kafka::client::Clients;
+use watchbell::kafka::config::{GroupProtocol, TopicsConfig};
 use watchbell::kafka::forwarder::KafkaForwarder;
-use watchbell::kafka::{config::TopicsConfig, headers};
+use watchbell::kafka::headers;
 use watchbell::seam::{Feed, Forward, Forwarder, RawRecord, Settlement};
 
 use super::{config, topics};
@@ -233,4 +234,20 @@ fn topics_are_made_and_checked() {
         Some(told).filter(|told| told.len() == 1)
     });
     assert!(told[0].contains("set its max.message.bytes to 1114124"), "{told:?}");
+}
+
+#[test]
+fn the_brokers_own_session_is_measured() {
+    // Under KIP-848 the broker decides how long a dead worker goes unnoticed; the worker asks for that and warns when it is too long.
+    // The tests' brokers have 6 s, and no classic group is asked about.
+    let kafka = shared_kafka();
+    let mut config = config(&kafka, &unique("group"));
+    let topics = topics("unused");
+    let classic = Clients::new(config.clone()).unwrap();
+    assert_eq!(block_on(Admin::new(&classic, &topics, []).measured_session()), None);
+    config.group_protocol = GroupProtocol::Consumer;
+    let clients = Clients::new(config).unwrap();
+    let admin = Admin::new(&clients, &topics, []);
+    assert_eq!(block_on(admin.measured_session()), Some(Duration::from_secs(6)));
+    assert_eq!(block_on(admin.session_warning()), None);
 }
