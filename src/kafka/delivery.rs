@@ -40,8 +40,6 @@ pub(super) struct Board {
     pub(super) acknowledged: AtomicU64,
     pub(super) given_back: AtomicU64,
     pub(super) replaced: AtomicU64,
-    /// The producer is beyond repair and must be made anew (an idempotent producer's fatal error).
-    pub(super) is_dead: AtomicBool,
     pub(super) stop: AtomicBool,
 }
 
@@ -115,9 +113,6 @@ impl ClientContext for DeliveryContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.board.is_dead.store(true, Ordering::Release);
-        }
         self.events.error(error, reason);
     }
 
@@ -136,11 +131,10 @@ impl ProducerContext for DeliveryContext {
                 settlement.release();
             }
             Err((error, message)) => {
-                match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::Fatal) => self.board.is_dead.store(true, Ordering::Release),
-                    // Taken back from a dead producer, to be written by the next one.
-                    Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
-                    _ => self.events.report(&format!("{} refuses a record", message.topic()), error, ""),
+                // A record taken back from a dead producer is no news: the next one writes it.
+                let purged = [Some(RDKafkaErrorCode::PurgeQueue), Some(RDKafkaErrorCode::PurgeInflight)];
+                if !purged.contains(&error.rdkafka_error_code()) {
+                    self.events.report(&format!("{} refuses a record", message.topic()), error, "");
                 }
                 let headers = message.headers().map(|headers| headers.detach());
                 self.board.keep(message.topic(), message.key(), message.payload(), headers, settlement);

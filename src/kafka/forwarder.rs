@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -152,16 +153,18 @@ impl Inner {
     fn serve(&self) {
         while !self.board.stop.load(Ordering::Acquire) {
             self.producer().poll(POLL);
-            if self.board.is_dead.swap(false, Ordering::AcqRel) {
-                self.replace();
+            // An idempotent producer that lost count with its broker writes nothing any more.
+            let fatal = self.producer().client().fatal_error();
+            if let Some((code, reason)) = fatal {
+                self.replace(code, &reason);
             }
             self.write_again();
         }
     }
 
-    /// A dead producer gives back everything it holds; a new one writes it.
-    fn replace(&self) {
-        tracing::error!("the producer met an error that it cannot recover from; going on with a new one");
+    /// A dead producer gives back everything it holds; a new one writes it. What the dead one had sent and not heard of may come twice.
+    fn replace(&self, code: RDKafkaErrorCode, reason: &str) {
+        tracing::error!(%code, reason, "the producer met an error that it cannot recover from; going on with another one");
         match producer(&self.clients, &self.board) {
             Ok(fresh) => {
                 let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
@@ -169,13 +172,9 @@ impl Inner {
                 drop(current);
                 // Its drop purges it, and each record comes back through `delivery`.
                 drop(dead);
-                self.board.is_dead.store(false, Ordering::Release);
                 self.board.replaced.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => {
-                tracing::error!(%error, "trying again");
-                self.board.is_dead.store(true, Ordering::Release);
-            }
+            Err(error) => tracing::error!(%error, "no other producer could be made; trying again"),
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use watchbell::delivery::{
     Ending, JobId, Origin, OutcomeRecord, PushJob, PushKind, Reason, Subject, Tier, Withdrawal, codec,
 };
@@ -250,4 +252,24 @@ fn the_brokers_own_session_is_measured() {
     let admin = Admin::new(&clients, &topics, []);
     assert_eq!(block_on(admin.measured_session()), Some(Duration::from_secs(6)));
     assert_eq!(block_on(admin.session_warning()), None);
+}
+
+#[test]
+fn a_producer_beyond_repair_is_replaced() {
+    // An idempotent producer that meets a fatal error can write nothing any more; another one takes its place and writes what it held.
+    let mock = MockCluster::new(1).unwrap();
+    let topics = topics("fatal");
+    mock.create_topic(&topics.outcomes, 1, 1).unwrap();
+    let config = config(&mock.bootstrap_servers(), "group");
+    let forwarder = KafkaForwarder::start(&Clients::new(config).unwrap(), &topics).unwrap();
+    let settlement = Settlement::waiting();
+    forwarder.outcome(&outcome("user-0", &Ending::Accepted), &settlement);
+    eventually("the first acknowledgement", SOON, || (forwarder.view().acknowledged == 1).then_some(()));
+    mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    for n in 1..=20 {
+        forwarder.outcome(&outcome(&format!("user-{n}"), &Ending::Accepted), &settlement);
+    }
+    settle(&settlement);
+    let view = forwarder.view();
+    assert_eq!((view.acknowledged, view.replaced), (21, 1), "{view:?}");
 }
