@@ -2,8 +2,8 @@
 use std::time::Duration;
 
 use super::peer::{
-    NO_ERROR, Peer, REFUSED_STREAM, failure, in_seconds, one_connection, pool, pool_after, request, send, send_within,
-    status,
+    NO_ERROR, Peer, REFUSED_STREAM, ended, failure, in_seconds, one_connection, pool, pool_after, request, send,
+    send_within, status,
 };
 use crate::provider::http2::{NotProcessed, PoolConfig, SendError, WarmUp};
 
@@ -96,7 +96,7 @@ async fn the_queue_is_fair() {
     }
     assert!(seen.is_sorted(), "{seen:?}");
     drop(pool);
-    assert_eq!(serving.await.expect("no panic"), 50);
+    assert_eq!(ended(serving).await, 50);
 }
 
 /// A request given up while it waits, or on its stream, frees its place for the next.
@@ -193,5 +193,5 @@ async fn refusals_after_a_lowered_limit_are_absorbed() {
         assert_eq!(status(sent).await, 200);
     }
     drop(pool);
-    assert_eq!(serving.await.expect("no panic"), 9);
+    assert_eq!(ended(serving).await, 9);
 }

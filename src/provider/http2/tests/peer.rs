@@ -262,12 +262,17 @@ pub(super) fn send_within(pool: &Pool, seconds: u64) -> Sent {
     tokio::spawn(async move { pool.send(request, in_seconds(seconds)).await })
 }
 
+/// What a task of the test returns.
+pub(super) async fn ended<T>(task: JoinHandle<T>) -> T {
+    timeout(CEILING, task).await.expect("its end").expect("no panic")
+}
+
 pub(super) async fn status(sent: Sent) -> u16 {
-    sent.await.expect("no panic").expect("an answer").status.as_u16()
+    ended(sent).await.expect("an answer").status.as_u16()
 }
 
 pub(super) async fn failure(sent: Sent) -> SendError {
-    sent.await.expect("no panic").expect_err("no answer")
+    ended(sent).await.expect_err("no answer")
 }
 
 pub(super) fn in_seconds(seconds: u64) -> std::time::Instant {
