@@ -6,7 +6,13 @@ use std::sync::Arc;
 
 use super::error::WriteError;
 use super::policy::Inner;
+use super::read::Wanted;
+use super::redis::Redis;
+use super::telemetry;
 use super::write::{Change, Touched};
+
+/// People whose new copies go to Redis at once: some 50 kB, so that others' requests on the connection wait for less than a millisecond.
+const CHUNK: usize = 256;
 
 /// The writer's side of the policy store. Clones share everything.
 #[derive(Clone)]
@@ -17,7 +23,7 @@ pub struct Admin {
 /// Who knows of a change that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announced {
-    /// Every worker, within milliseconds.
+    /// Every worker that hears of changes, within milliseconds. Without Redis: the one process that there should be.
     Everywhere,
     /// This process only; the others after one TTL at the latest.
     NotYet,
@@ -30,20 +36,41 @@ impl Admin {
 
     /// Makes all changes, in their order, or none.
     pub async fn write(&self, changes: &[Change]) -> Result<Announced, WriteError> {
-        let touched = self.inner.database.write(changes).await?;
+        let touched = self.inner.store.database.write(changes).await?;
         Ok(self.inner.announce(&touched).await)
     }
 }
 
 impl Inner {
-    /// Makes every copy of what was touched old.
+    /// Makes every copy of what was touched old: in this process at once, elsewhere by a newer copy in Redis, which tells everybody who
+    /// read the one before.
     pub(super) async fn announce(&self, touched: &Touched) -> Announced {
         for workspace in touched.workspaces.keys() {
-            self.invalidate_workspace(workspace);
+            self.caches.invalidate_workspace(workspace.as_str());
         }
-        for user in touched.users.keys() {
-            self.invalidate_user(user);
+        for key in touched.users.keys() {
+            self.caches.invalidate_user(key.workspace.as_str(), key.user.as_str());
         }
-        Announced::Everywhere
+        let Some(redis) = &self.redis else { return Announced::Everywhere };
+        let workspaces = touched.workspaces.keys().cloned().collect();
+        let mut chunk = Wanted { workspaces, ..Wanted::default() };
+        let mut users = touched.users.keys();
+        loop {
+            chunk.users.extend(users.by_ref().take(CHUNK).cloned());
+            if chunk.users.is_empty() && chunk.workspaces.is_empty() {
+                return Announced::Everywhere;
+            }
+            if !self.publish(redis, &chunk).await {
+                telemetry::not_announced();
+                return Announced::NotYet;
+            }
+            chunk = Wanted::default();
+        }
+    }
+
+    /// Reads what is there now, which is what was written or newer, and offers it to Redis.
+    async fn publish(&self, redis: &Redis, touched: &Wanted) -> bool {
+        let Ok((found, read_at)) = self.store.read(touched.clone()).await else { return false };
+        redis.offer(touched, &found, read_at).await.is_some()
     }
 }

@@ -1,22 +1,23 @@
 //! The policy store: workspaces' settings, people's preferences and devices, and which events were withdrawn.
 //!
-//! PostgreSQL or SQLite is the truth; a cache in this process stands in front of it. The point is freshness with a bound that can be
+//! PostgreSQL or SQLite is the truth; Redis, if there is one, stands in front of it, and a cache in this process in front of that. The point is freshness with a bound that can be
 //! stated: a copy is used for at most one TTL, counted from its read at the store, and changes reach the caches within milliseconds.
 //! Deliberately not here: the rule that decides (`policy`), and who may write what.
 //!
 //! It fails as [`crate::seam::Unavailable`]: while nothing can be reached, the last known values serve up to `policy.max_stale_s`, and
 //! after that the caller waits. It never guesses, and never drops.
 mod admin;
-#[expect(dead_code, reason = "the level in front of it, Redis, calls the rest")]
 mod cache;
 pub mod config;
 mod database;
 mod error;
 mod policy;
 mod read;
+mod reader;
+mod redis;
 mod round;
-#[expect(dead_code, reason = "the keys in Redis carry the incarnation")]
 mod schema;
+mod telemetry;
 mod write;
 
 pub use admin::{Admin, Announced};

@@ -2,13 +2,18 @@
 use std::sync::Arc;
 
 use super::admin::Admin;
-use super::cache::{Begin, Fingerprints, Level, Limits, Moment, Origin};
+use secrecy::ExposeSecret;
+
+use super::cache::{Begin, Caches, Limits};
 use super::config::PolicyConfig;
 use super::database::{Database, Missing};
 use super::error::{OpenError, unavailable};
 use super::read::{EventKey, UserKey};
+use super::reader::Reader;
+use super::redis::Redis;
 use super::round::Round;
-use super::schema;
+use super::telemetry::Handles;
+use super::{schema, telemetry};
 use crate::event::{EventId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{UserEntry, Workspace};
 use crate::seam::{Clock, DeadToken, PolicySource, Query, Removal, Resolved, SystemClock, Unavailable};
@@ -25,15 +30,13 @@ pub struct Policy {
 
 /// What clones share.
 pub(super) struct Inner {
-    pub(super) database: Database,
-    pub(super) fingerprints: Fingerprints,
-    pub(super) workspaces: Arc<Level<Arc<Workspace>>>,
-    pub(super) users: Arc<Level<UserEntry>>,
-    pub(super) clock: Arc<dyn Clock>,
-    origin: Origin,
+    pub(super) store: Arc<Reader>,
+    pub(super) redis: Option<Redis>,
+    pub(super) caches: Arc<Caches>,
+    pub(super) reads: Handles,
 }
 
-/// Opens the policy store. It must have been migrated.
+/// Opens the policy store. It must have been migrated. A Redis that does not answer is used as soon as it does.
 pub async fn open(config: &PolicyConfig) -> Result<Policy, OpenError> {
     open_with(config, Arc::new(SystemClock)).await
 }
@@ -44,52 +47,39 @@ pub async fn open_with(config: &PolicyConfig, clock: Arc<dyn Clock>) -> Result<P
     if !problems.is_empty() {
         return Err(OpenError::Config(problems));
     }
-    let database = Database::connect(config, Missing::Refuse).await?;
+    let database = Arc::new(Database::connect(config, Missing::Refuse).await?);
     schema::check(&database).await?;
-    Ok(Policy { inner: Arc::new(Inner::new(config, database, clock)) })
+    let limits = Limits {
+        ttl_ms: u64::from(config.ttl_s) * 1_000,
+        unknown_ttl_ms: u64::from(config.unknown_user_ttl_s) * 1_000,
+        max_stale_ms: u64::from(config.max_stale_s) * 1_000,
+    };
+    let caches = Arc::new(Caches::new(u64::from(config.cache_max_mib) << 20, limits, clock));
+    let redis = match &config.redis_url {
+        Some(url) => Some(Redis::open(config, url.expose_secret(), Arc::clone(&database), Arc::clone(&caches)).await?),
+        None => None,
+    };
+    let store = Reader::new(database, Arc::clone(&caches), config);
+    Ok(Policy { inner: Arc::new(Inner { store, redis, caches, reads: Handles::register() }) })
 }
 
-/// A workspace's entry is a few hundred bytes and serves all its people: an eighth of the room holds thousands.
-const WORKSPACES_SHARE: u64 = 8;
-
 impl Inner {
-    fn new(config: &PolicyConfig, database: Database, clock: Arc<dyn Clock>) -> Self {
-        let limits = Limits {
-            ttl_ms: u64::from(config.ttl_s) * 1_000,
-            unknown_ttl_ms: u64::from(config.unknown_user_ttl_s) * 1_000,
-            max_stale_ms: u64::from(config.max_stale_s) * 1_000,
-        };
-        let room = u64::from(config.cache_max_mib) << 20;
-        Self {
-            database,
-            fingerprints: Fingerprints::default(),
-            workspaces: Level::new(room / WORKSPACES_SHARE, limits),
-            users: Level::new(room - room / WORKSPACES_SHARE, limits),
-            origin: Origin::new(clock.instant()),
-            clock,
-        }
-    }
-
-    pub(super) fn now(&self) -> Moment {
-        self.origin.moment(self.clock.instant())
-    }
-
     /// One attempt at an answer; `None` if it was overtaken.
     async fn round(&self, query: Query<'_>) -> Result<Option<Resolved>, Unavailable> {
-        let now = self.now();
+        let now = self.caches.now();
         let mut round = Round::default();
-        let of_workspace = self.fingerprints.of_workspace(query.workspace);
-        let workspace = match self.workspaces.begin(of_workspace, now) {
+        let of_workspace = self.caches.fingerprints.of_workspace(query.workspace.as_str());
+        let workspace = match self.caches.workspaces.begin(of_workspace, now) {
             Begin::Lead(lead) => round.read_workspace(query.workspace, of_workspace, lead),
             Begin::Fresh(value) => Place::Have(value),
             Begin::Join(result) => Place::Wait(result),
         };
         let mut users = Vec::with_capacity(query.users.len());
         for user in query.users {
-            let (_, fingerprint) = self.fingerprints.of(query.workspace, user);
-            users.push(match self.users.fresh(fingerprint, now) {
+            let (_, fingerprint) = self.caches.fingerprints.of(query.workspace.as_str(), user.as_str());
+            users.push(match self.caches.users.fresh(fingerprint, now) {
                 Some(value) => Place::Have(value),
-                None => match self.users.begin(fingerprint, now) {
+                None => match self.caches.users.begin(fingerprint, now) {
                     Begin::Fresh(value) => Place::Have(value),
                     Begin::Join(result) => Place::Wait(result),
                     Begin::Lead(lead) => {
@@ -110,16 +100,8 @@ impl Inner {
             let Some(entry) = user.value(|index| found[index].take()).await else { return Ok(None) };
             entries.push(entry);
         }
-        let withdrawn = read.event.is_some_and(|until| until > self.clock.now());
+        let withdrawn = read.event.is_some_and(|until| until > self.caches.clock.now());
         Ok(Some(Resolved { workspace, users: entries, withdrawn }))
-    }
-
-    pub(super) fn invalidate_user(&self, key: &UserKey) {
-        self.users.invalidate(self.fingerprints.of(&key.workspace, &key.user).1, self.now());
-    }
-
-    pub(super) fn invalidate_workspace(&self, workspace: &WorkspaceId) {
-        self.workspaces.invalidate(self.fingerprints.of_workspace(workspace), self.now());
     }
 }
 
@@ -152,22 +134,28 @@ impl Policy {
 
     /// Entries in the in-process cache (workspaces and people) and the bytes that they take.
     pub fn cache_size(&self) -> (usize, u64) {
-        let ((workspaces, one), (users, two)) = (self.inner.workspaces.size(), self.inner.users.size());
-        (workspaces + users, one + two)
+        self.inner.caches.size()
+    }
+
+    /// Whether changes made by other processes arrive as they are made: Redis is in use.
+    pub fn hears_of_changes(&self) -> bool {
+        self.inner.redis.as_ref().is_some_and(Redis::is_up)
     }
 
     /// Closes all connections and waits until they are. Whatever asks afterwards is told that the store is unavailable.
     pub async fn close(&self) {
-        self.inner.database.close().await;
+        if let Some(redis) = &self.inner.redis {
+            redis.close().await;
+        }
+        self.inner.store.database.close().await;
     }
 }
 
 impl PolicySource for Policy {
     fn cached(&self, workspace: &WorkspaceId, user: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
-        let inner = &*self.inner;
-        let (of_workspace, of_user) = inner.fingerprints.of(workspace, user);
-        let now = inner.now();
-        Some((inner.workspaces.fresh(of_workspace, now)?, inner.users.fresh(of_user, now)?))
+        let answer = self.inner.caches.fresh(workspace, user)?;
+        self.inner.reads.memory.increment(1);
+        Some(answer)
     }
 
     async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
@@ -188,11 +176,19 @@ impl PolicySource for Policy {
         until: Timestamp,
     ) -> Result<(), Unavailable> {
         let key = EventKey { workspace: workspace.clone(), kind, event: event.clone() };
-        self.inner.database.withdraw(&key, until, self.inner.clock.now()).await.map_err(|error| unavailable(&error))
+        let now = self.inner.caches.clock.now();
+        self.inner.store.database.withdraw(&key, until, now).await.map_err(|error| unavailable(&error))?;
+        if let Some(redis) = &self.inner.redis
+            && !redis.withdraw(&key, until).await
+        {
+            telemetry::not_announced();
+        }
+        Ok(())
     }
 
     async fn remove_token(&self, dead: &DeadToken) -> Result<Removal, Unavailable> {
-        let (rows, touched) = self.inner.database.remove_token(dead).await.map_err(|error| unavailable(&error))?;
+        let (rows, touched) =
+            self.inner.store.database.remove_token(dead).await.map_err(|error| unavailable(&error))?;
         self.inner.announce(&touched).await;
         Ok(if rows == 0 { Removal::Unchanged } else { Removal::Removed(rows) })
     }

@@ -36,6 +36,25 @@ pub(super) struct Wanted {
     pub(super) events: Vec<EventKey>,
 }
 
+impl Wanted {
+    /// Keys in all.
+    pub(super) fn len(&self) -> usize {
+        self.workspaces.len() + self.users.len() + self.events.len()
+    }
+
+    /// Whether nothing is wanted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Wants the other's too, behind its own.
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.workspaces.extend_from_slice(&other.workspaces);
+        self.users.extend_from_slice(&other.users);
+        self.events.extend_from_slice(&other.events);
+    }
+}
+
 /// What was read, in the order of [`Wanted`].
 #[derive(Debug, Clone)]
 pub(super) struct Found {
@@ -43,6 +62,17 @@ pub(super) struct Found {
     pub(super) users: Vec<UserEntry>,
     /// Until when each is withdrawn.
     pub(super) events: Vec<Option<Timestamp>>,
+}
+
+impl Found {
+    /// Takes what was found for the first of those who wanted.
+    pub(super) fn split_off_front(&mut self, wanted: &Wanted) -> Self {
+        Self {
+            workspaces: self.workspaces.drain(..wanted.workspaces.len()).collect(),
+            users: self.users.drain(..wanted.users.len()).collect(),
+            events: self.events.drain(..wanted.events.len()).collect(),
+        }
+    }
 }
 
 /// One statement for all three: `$1` the people, `$2` the workspaces, `$3` the events, each as JSON.

@@ -1,34 +1,93 @@
-//! One round of reading what the in-process cache did not have: everything in one statement to the store.
+//! One round of reading what the in-process cache did not have: one exchange with Redis, then one statement at the store for the rest.
 //!
 //! The point: however many recipients an event has, they cost one round trip. It deliberately keeps nothing itself; each value goes
-//! through its [`Lead`]. Where nothing can be reached, the last known values serve, all of them or none.
+//! through its [`Lead`]. Where nothing can be reached, the last known values serve, for all that is missing or not at all.
 use std::sync::Arc;
 
-use super::cache::{Fingerprint, Kept, Lead, Moment};
-use super::error::unavailable;
+use super::cache::{Fingerprint, Kept, Lead, Level, Moment, Value};
 use super::policy::{Inner, Place};
 use super::read::{EventKey, Found, UserKey, Wanted};
+use super::redis::{Copied, Copies, Offered, Redis};
+use super::telemetry;
 use crate::event::{Timestamp, WorkspaceId};
 use crate::policy::{UserEntry, Workspace};
 use crate::seam::Unavailable;
 
 /// One value to read.
-struct Asked<K, V: super::cache::Value> {
+struct Asked<K, V: Value> {
     key: K,
     fingerprint: Fingerprint,
-    lead: Lead<V>,
+    state: State<V>,
+}
+
+enum State<V: Value> {
+    /// Still to be read.
+    Missing(Lead<V>),
+    /// Read; `None` if it was overtaken meanwhile.
+    Done(Option<V>),
+}
+
+impl<K: Clone, V: Value + Send + Sync + 'static> Asked<K, V> {
+    fn missing(&self) -> Option<K> {
+        match self.state {
+            State::Missing(_) => Some(self.key.clone()),
+            State::Done(_) => None,
+        }
+    }
+
+    /// Takes a value for it.
+    fn take(self, value: V, read_at: Moment) -> Self {
+        let state = match self.state {
+            State::Missing(lead) => State::Done(match lead.finish(&value, read_at) {
+                Kept::Yes | Kept::Discarded => Some(value),
+                Kept::Behind => None,
+            }),
+            State::Done(value) => State::Done(value),
+        };
+        Self { state, ..self }
+    }
+
+    /// Takes a copy from Redis, if it is young and not older than what was seen here.
+    fn take_copy(self, copy: Option<Copied<V>>, level: &Level<V>, now: Moment) -> Self {
+        match copy {
+            Some(Copied { value, read_at }) if level.usable(self.fingerprint, &value, read_at, now) => {
+                self.take(value, read_at)
+            }
+            Some(_) | None => self,
+        }
+    }
+
+    /// Redis has a newer one than the store had a moment ago.
+    fn overtaken(self) -> Self {
+        Self { state: State::Done(None), ..self }
+    }
+
+    fn serve(self, value: V) -> Self {
+        if let State::Missing(lead) = self.state {
+            lead.serve(&value);
+        }
+        Self { state: State::Done(Some(value)), key: self.key, fingerprint: self.fingerprint }
+    }
+
+    fn done(self) -> Option<V> {
+        match self.state {
+            State::Missing(_) => None,
+            State::Done(value) => value,
+        }
+    }
 }
 
 /// What this round reads.
 #[derive(Default)]
 pub(super) struct Round {
-    workspace: Option<Asked<WorkspaceId, Arc<Workspace>>>,
+    workspace: Vec<Asked<WorkspaceId, Arc<Workspace>>>,
     users: Vec<Asked<UserKey, UserEntry>>,
     event: Option<EventKey>,
+    /// Until when the event is withdrawn, once that is known.
+    closed: Option<Option<Timestamp>>,
 }
 
 /// What it found, in the same order; `None` where the value was overtaken while it was read.
-#[derive(Default)]
 pub(super) struct Read {
     pub(super) workspace: Option<Arc<Workspace>>,
     pub(super) users: Vec<Option<UserEntry>>,
@@ -43,7 +102,7 @@ impl Round {
         fingerprint: Fingerprint,
         lead: Lead<Arc<Workspace>>,
     ) -> Place<Arc<Workspace>> {
-        self.workspace = Some(Asked { key: key.clone(), fingerprint, lead });
+        self.workspace.push(Asked { key: key.clone(), fingerprint, state: State::Missing(lead) });
         Place::Read(0)
     }
 
@@ -53,7 +112,7 @@ impl Round {
         fingerprint: Fingerprint,
         lead: Lead<UserEntry>,
     ) -> Place<UserEntry> {
-        self.users.push(Asked { key, fingerprint, lead });
+        self.users.push(Asked { key, fingerprint, state: State::Missing(lead) });
         Place::Read(self.users.len() - 1)
     }
 
@@ -62,61 +121,110 @@ impl Round {
     }
 
     /// Reads everything.
-    pub(super) async fn run(self, inner: &Inner) -> Result<Read, Unavailable> {
-        if self.workspace.is_none() && self.users.is_empty() && self.event.is_none() {
-            return Ok(Read::default());
+    pub(super) async fn run(mut self, inner: &Inner) -> Result<Read, Unavailable> {
+        let mut wanted = self.wanted();
+        if let Some(redis) = &inner.redis
+            && !wanted.is_empty()
+            && let Some(copies) = redis.read(&wanted).await
+        {
+            self = self.take_copies(copies, inner);
+            let asked = wanted.len();
+            wanted = self.wanted();
+            inner.reads.redis.increment((asked - wanted.len()) as u64);
         }
-        let wanted = Wanted {
-            workspaces: self.workspace.iter().map(|asked| asked.key.clone()).collect(),
-            users: self.users.iter().map(|asked| asked.key.clone()).collect(),
-            events: self.event.iter().cloned().collect(),
+        if !wanted.is_empty() {
+            self = match inner.store.read(wanted.clone()).await {
+                Ok((found, read_at)) => {
+                    inner.reads.store.increment(wanted.len() as u64);
+                    self.take_found(&wanted, found, read_at, inner.redis.as_ref()).await
+                }
+                Err(unavailable) => self.last_known(inner, &unavailable)?,
+            };
+        }
+        Ok(Read {
+            workspace: self.workspace.into_iter().next().and_then(Asked::done),
+            users: self.users.into_iter().map(Asked::done).collect(),
+            event: self.closed.flatten(),
+        })
+    }
+
+    /// What is still missing.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            workspaces: self.workspace.iter().filter_map(Asked::missing).collect(),
+            users: self.users.iter().filter_map(Asked::missing).collect(),
+            events: self.event.iter().filter(|_| self.closed.is_none()).cloned().collect(),
+        }
+    }
+
+    fn take_copies(self, copies: Copies, inner: &Inner) -> Self {
+        let now = inner.caches.now();
+        let workspace = self.workspace.into_iter().zip(copies.workspaces);
+        let users = self.users.into_iter().zip(copies.users);
+        Self {
+            workspace: workspace.map(|(asked, copy)| asked.take_copy(copy, &inner.caches.workspaces, now)).collect(),
+            users: users.map(|(asked, copy)| asked.take_copy(copy, &inner.caches.users, now)).collect(),
+            event: self.event,
+            closed: copies.events.into_iter().next().flatten(),
+        }
+    }
+
+    async fn take_found(self, wanted: &Wanted, found: Found, read_at: Moment, redis: Option<&Redis>) -> Self {
+        // Before it is kept here: Redis knows whether it was overtaken on its way, and tracks it from here on.
+        let offered = match redis {
+            Some(redis) => redis.offer(wanted, &found, read_at).await.unwrap_or_default(),
+            None => Vec::new(),
         };
-        let read_at = inner.now();
-        match inner.database.read(&wanted).await {
-            Ok(found) => Ok(self.keep(found, read_at)),
-            Err(error) => self.last_known(inner).ok_or_else(|| unavailable(&error)),
-        }
+        let mut offered = offered.into_iter();
+        let closed = found.events.into_iter().next().or(self.closed);
+        let (mut workspaces, mut entries) = (found.workspaces.into_iter(), found.users.into_iter());
+        let workspace =
+            self.workspace.into_iter().map(|asked| place(asked, &mut workspaces, &mut offered, read_at)).collect();
+        let users = self.users.into_iter().map(|asked| place(asked, &mut entries, &mut offered, read_at)).collect();
+        Self { workspace, users, event: self.event, closed }
     }
 
-    fn keep(self, found: Found, read_at: Moment) -> Read {
-        fn finish<K, V: super::cache::Value + Send + Sync + 'static>(
-            asked: Asked<K, V>,
-            value: V,
-            read_at: Moment,
-        ) -> Option<V> {
-            match asked.lead.finish(&value, read_at) {
-                Kept::Yes | Kept::Discarded => Some(value),
-                Kept::Behind => None,
-            }
+    /// The last known values, if there is one for each that is missing. Whether an event was withdrawn is never assumed.
+    fn last_known(self, inner: &Inner, unavailable: &Unavailable) -> Result<Self, Unavailable> {
+        let now = inner.caches.now();
+        let Self { workspace, users, event, closed } = self;
+        if event.is_some() && closed.is_none() {
+            return Err(unavailable.clone());
         }
-        let workspace = self.workspace.into_iter().zip(found.workspaces);
-        let users = self.users.into_iter().zip(found.users);
-        Read {
-            workspace: workspace.map(|(asked, value)| finish(asked, value, read_at)).next().flatten(),
-            users: users.map(|(asked, value)| finish(asked, value, read_at)).collect(),
-            event: found.events.into_iter().next().flatten(),
-        }
+        let workspace: Option<Vec<_>> =
+            workspace.into_iter().map(|asked| known(asked, &inner.caches.workspaces, now)).collect();
+        let users: Option<Vec<_>> = users.into_iter().map(|asked| known(asked, &inner.caches.users, now)).collect();
+        let (Some(workspace), Some(users)) = (workspace, users) else { return Err(unavailable.clone()) };
+        inner.reads.last_known.increment(1);
+        telemetry::last_known_used(&unavailable.why);
+        Ok(Self { workspace, users, event, closed })
     }
+}
 
-    /// The last known values, if there is one for each that was asked for. Whether an event was withdrawn is never assumed.
-    fn last_known(self, inner: &Inner) -> Option<Read> {
-        if self.event.is_some() {
-            return None;
-        }
-        let now = inner.now();
-        let workspace = self.workspace.as_ref().map(|asked| inner.workspaces.last_known(asked.fingerprint, now));
-        let users: Vec<_> = self.users.iter().map(|asked| inner.users.last_known(asked.fingerprint, now)).collect();
-        if workspace.as_ref().is_some_and(Option::is_none) || users.iter().any(Option::is_none) {
-            return None;
-        }
-        if let (Some(asked), Some(Some(value))) = (self.workspace, &workspace) {
-            asked.lead.serve(value);
-        }
-        for (asked, value) in self.users.into_iter().zip(&users) {
-            if let Some(value) = value {
-                asked.lead.serve(value);
-            }
-        }
-        Some(Read { workspace: workspace.flatten(), users, event: None })
+/// Gives the next value found, and what Redis said of it, to who misses one.
+fn place<K: Clone, V: Value + Send + Sync + 'static>(
+    asked: Asked<K, V>,
+    values: &mut impl Iterator<Item = V>,
+    offered: &mut impl Iterator<Item = Offered>,
+    read_at: Moment,
+) -> Asked<K, V> {
+    if asked.missing().is_none() {
+        return asked;
     }
+    match (values.next(), offered.next()) {
+        (_, Some(Offered::Overtaken)) | (None, _) => asked.overtaken(),
+        (Some(value), Some(Offered::Held) | None) => asked.take(value, read_at),
+    }
+}
+
+fn known<K: Clone, V: Value + Send + Sync + 'static>(
+    asked: Asked<K, V>,
+    level: &Level<V>,
+    now: Moment,
+) -> Option<Asked<K, V>> {
+    if asked.missing().is_none() {
+        return Some(asked);
+    }
+    let value = level.last_known(asked.fingerprint, now)?;
+    Some(asked.serve(value))
 }

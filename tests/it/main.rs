@@ -13,6 +13,7 @@ mod providers;
 mod security;
 mod services;
 mod store_behaviour;
+mod store_redis;
 mod store_support;
 mod support;
 mod worker;

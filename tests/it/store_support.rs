@@ -103,7 +103,6 @@ pub async fn ask(policy: &Policy, workspace: &str, people: &[&str]) -> Result<Re
 }
 
 /// Asks again every 5 ms until the answer is as it should be; panics after `ceiling`.
-#[allow(dead_code, reason = "for the tests of the caches")]
 pub async fn until<T>(what: &str, ceiling: Duration, mut found: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
         loop {

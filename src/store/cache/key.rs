@@ -5,8 +5,6 @@
 //! ids; by chance, two of 100,000 people collide once in 10^28 processes. Deliberately not a hash that can be computed elsewhere.
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use crate::event::{UserId, WorkspaceId};
-
 /// A workspace or a person, in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Fingerprint(u64, u64);
@@ -58,7 +56,7 @@ pub(in crate::store) struct Fingerprints(RandomState, RandomState);
 
 impl Fingerprints {
     /// The workspace's, and that of one of its people.
-    pub(in crate::store) fn of(&self, workspace: &WorkspaceId, user: &UserId) -> (Fingerprint, Fingerprint) {
+    pub(in crate::store) fn of(&self, workspace: &str, user: &str) -> (Fingerprint, Fingerprint) {
         let (mut one, mut two) = (self.0.build_hasher(), self.1.build_hasher());
         workspace.hash(&mut one);
         workspace.hash(&mut two);
@@ -69,7 +67,7 @@ impl Fingerprints {
     }
 
     /// The workspace's.
-    pub(in crate::store) fn of_workspace(&self, workspace: &WorkspaceId) -> Fingerprint {
+    pub(in crate::store) fn of_workspace(&self, workspace: &str) -> Fingerprint {
         Fingerprint(self.0.hash_one(workspace), self.1.hash_one(workspace))
     }
 }
@@ -81,14 +79,13 @@ mod tests {
     /// A fingerprint depends on both ids and on where one ends and the other begins, and both ways to make one agree.
     #[test]
     fn fingerprints_differ() {
-        let (prints, ws, user) =
-            (Fingerprints::default(), |id| WorkspaceId::new(id).unwrap(), |id| UserId::new(id).unwrap());
-        let (workspace, person) = prints.of(&ws("ab"), &user("c"));
-        assert_eq!(workspace, prints.of_workspace(&ws("ab")));
-        assert_eq!((workspace, person), prints.of(&ws("ab"), &user("c")));
-        assert_ne!(person, prints.of(&ws("a"), &user("bc")).1);
-        assert_ne!(person, prints.of(&ws("ab"), &user("d")).1);
+        let prints = Fingerprints::default();
+        let (workspace, person) = prints.of("ab", "c");
+        assert_eq!(workspace, prints.of_workspace("ab"));
+        assert_eq!((workspace, person), prints.of("ab", "c"));
+        assert_ne!(person, prints.of("a", "bc").1);
+        assert_ne!(person, prints.of("ab", "d").1);
         assert_ne!(workspace, person);
-        assert_ne!(workspace, Fingerprints::default().of_workspace(&ws("ab")));
+        assert_ne!(workspace, Fingerprints::default().of_workspace("ab"));
     }
 }

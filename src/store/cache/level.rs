@@ -137,14 +137,19 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
     pub(in crate::store) fn fresh(&self, key: Fingerprint, now: Moment) -> Option<V> {
         let slot = self.slots.get(&key)?;
         let current = slot.mark.generation() == self.generation.load(Ordering::Acquire);
-        (current && self.young(key, &slot, now)).then_some(slot.value)
+        (current && self.young(key, &slot.value, slot.mark.read_at(), now)).then_some(slot.value)
+    }
+
+    /// Whether a copy that somebody else read is young, and not behind what was seen here.
+    pub(in crate::store) fn usable(&self, key: Fingerprint, value: &V, read_at: Moment, now: Moment) -> bool {
+        self.young(key, value, read_at, now) && !self.is_behind(key, value.version(), read_at)
     }
 
     /// Whether the value is younger than its TTL.
-    fn young(&self, key: Fingerprint, slot: &Slot<V>, now: Moment) -> bool {
-        let ttl = if slot.value.version() == 0 { self.limits.unknown_ttl_ms } else { self.limits.ttl_ms };
+    fn young(&self, key: Fingerprint, value: &V, read_at: Moment, now: Moment) -> bool {
+        let ttl = if value.version() == 0 { self.limits.unknown_ttl_ms } else { self.limits.ttl_ms };
         let jitter = key.part(ttl / JITTER_PARTS + 1);
-        now.ms_since(slot.mark.read_at()) < ttl - jitter
+        now.ms_since(read_at) < ttl - jitter
     }
 
     /// The last known value, for who can reach nothing.
@@ -187,7 +192,7 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
         // Redis also announces that a copy expired there. That says nothing about the value, which has expired here too and stays the
         // last known one. Before that, somebody wrote: the value is known to be outdated, and only its version is of use.
         if let Some(slot) = self.slots.peek(&key)
-            && self.young(key, &slot, now)
+            && self.young(key, &slot.value, slot.mark.read_at(), now)
         {
             let mark = Mark::new(slot.mark.read_at(), Mark::OUTDATED);
             self.slots.insert(key, Slot { value: slot.value, mark });
@@ -219,10 +224,17 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
         if self.is_behind(lead.key, value.version(), read_at) {
             return Kept::Behind;
         }
+        let held = self.slots.peek(&lead.key);
         if !undisturbed {
+            // Not to be used, but to be remembered: what comes out later must not be older.
+            if held.is_none_or(|slot| slot.value.version() < value.version()) {
+                let lost = lead.generation != self.generation.load(Ordering::Acquire);
+                let generation = if lost { lead.generation } else { Mark::OUTDATED };
+                self.slots.insert(lead.key, Slot { value: value.clone(), mark: Mark::new(read_at, generation) });
+            }
             return Kept::Discarded;
         }
-        let newer = self.slots.peek(&lead.key).filter(|slot| {
+        let newer = held.filter(|slot| {
             slot.mark.generation() == lead.generation
                 && slot.value.version() == value.version()
                 && slot.mark.read_at() > read_at
@@ -269,6 +281,12 @@ impl<V: Value + Send + Sync + 'static> Lead<V> {
             Kept::Behind => {}
         }
         kept
+    }
+
+    /// Where it belongs.
+    #[cfg(test)]
+    pub(in crate::store) fn level(&self) -> &Level<V> {
+        &self.level
     }
 
     /// Hands those who wait a value that is not to be kept.

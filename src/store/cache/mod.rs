@@ -11,11 +11,13 @@
 //! - *fresh*: younger than its TTL (jitter only downwards), read since tracking was last regained, and not invalidated since.
 //! - *last known*: not invalidated, younger than `max_stale`; used only by who can reach nothing.
 //! - a lower version never replaces a higher one, unless it was read a whole TTL later: then the store itself went back (a backup).
+mod caches;
 mod key;
 mod level;
 #[cfg(test)]
 mod model_tests;
 
+pub(super) use caches::Caches;
 pub(super) use key::{Fingerprint, Fingerprints};
 pub(super) use level::{Begin, Kept, Lead, Level, Limits};
 

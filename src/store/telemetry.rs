@@ -1,0 +1,80 @@
+//! What the policy store tells operators: one function for each happening.
+use std::sync::LazyLock;
+
+use metrics::{Counter, counter, gauge};
+
+/// Where a value came from.
+pub(super) struct Reads {
+    pub(super) memory: Counter,
+    pub(super) redis: Counter,
+    pub(super) store: Counter,
+    pub(super) last_known: Counter,
+}
+
+/// Registered once: looking a counter up costs more than a read of the cache.
+#[derive(Clone)]
+pub(super) struct Handles(std::sync::Arc<Reads>);
+
+impl std::ops::Deref for Handles {
+    type Target = Reads;
+
+    fn deref(&self) -> &Reads {
+        &self.0
+    }
+}
+
+impl Handles {
+    pub(super) fn register() -> Self {
+        let from = |source: &'static str| counter!("watchbell_policy_reads_total", "from" => source);
+        let (memory, redis, store) = (from("memory"), from("redis"), from("store"));
+        Self(std::sync::Arc::new(Reads { memory, redis, store, last_known: from("last_known") }))
+    }
+}
+
+static INVALIDATIONS: LazyLock<Counter> = LazyLock::new(|| counter!("watchbell_policy_invalidations_total"));
+
+pub(super) fn invalidated() {
+    INVALIDATIONS.increment(1);
+}
+
+pub(super) fn redis_in_use() {
+    gauge!("watchbell_policy_redis_up").set(1.0);
+    tracing::info!("Redis is in use: changes of policy arrive as they are made");
+}
+
+pub(super) fn redis_lost(why: &str) {
+    gauge!("watchbell_policy_redis_up").set(0.0);
+    counter!("watchbell_policy_redis_lost_total").increment(1);
+    tracing::warn!(
+        why,
+        "Redis is out of use: the policy store is asked directly, and others' changes are seen after one TTL"
+    );
+}
+
+pub(super) fn redis_absent(why: &str) {
+    gauge!("watchbell_policy_redis_up").set(0.0);
+    tracing::warn!(why, "Redis does not answer: the policy store is asked directly until it does");
+}
+
+pub(super) fn redis_still_absent(why: &str) {
+    tracing::debug!(why, "Redis still does not answer");
+}
+
+pub(super) fn redis_unfit(why: &str) {
+    counter!("watchbell_policy_redis_unfit_total").increment(1);
+    tracing::error!(why, "Redis answers again but must not be used; mend policy.redis_url");
+}
+
+pub(super) fn not_announced() {
+    counter!("watchbell_policy_unannounced_changes_total").increment(1);
+    tracing::warn!("a change of policy was made but could not be announced: other processes see it after one TTL");
+}
+
+pub(super) fn last_known_used(why: &str) {
+    tracing::warn!(why, "neither Redis nor the policy store answers: the last known policy is used");
+}
+
+pub(super) fn cache_size((entries, bytes): (usize, u64)) {
+    gauge!("watchbell_policy_cache_entries").set(entries as f64);
+    gauge!("watchbell_policy_cache_bytes").set(bytes as f64);
+}
