@@ -8,7 +8,9 @@ mod check_config;
 mod demo;
 mod emit;
 mod failure;
+mod migrate;
 mod sandbox;
+mod store;
 mod topics;
 mod worker;
 
@@ -35,6 +37,8 @@ enum Command {
     Demo(demo::DemoCommand),
     Worker(worker::WorkerCommand),
     CheckConfig(check_config::CheckConfig),
+    Migrate(migrate::MigrateCommand),
+    Store(store::StoreCommand),
     Topics(topics::TopicsCommand),
     Emit(Box<emit::EmitCommand>),
     Sandbox(sandbox::SandboxCommand),
@@ -46,6 +50,8 @@ impl Command {
             Self::Demo(command) => command.run(),
             Self::Worker(command) => command.run(),
             Self::CheckConfig(command) => command.run(),
+            Self::Migrate(command) => command.run(),
+            Self::Store(command) => command.run(),
             Self::Topics(command) => command.run(),
             Self::Emit(command) => command.run(),
             Self::Sandbox(command) => command.run(),

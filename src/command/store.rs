@@ -84,7 +84,10 @@ async fn write(config: &Config, file: &Path, import: &Import) -> Result<(), Fail
     match announced {
         Announced::Everywhere => {}
         Announced::NotYet => {
-            println!("Redis did not take the news: running workers use it after {} s at the latest.", config.policy.ttl_s);
+            println!(
+                "Redis did not take the news: running workers use it after {} s at the latest.",
+                config.policy.ttl_s
+            );
         }
     }
     Ok(())

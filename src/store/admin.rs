@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::WriteError;
 use super::policy::Inner;
 use super::read::Wanted;
-use super::redis::Redis;
+use super::redis::{Offered, Redis};
 use super::telemetry;
 use super::write::{Change, Touched};
 
@@ -45,32 +45,41 @@ impl Inner {
     /// Makes every copy of what was touched old: in this process at once, elsewhere by a newer copy in Redis, which tells everybody who
     /// read the one before.
     pub(super) async fn announce(&self, touched: &Touched) -> Announced {
+        self.invalidate(touched);
+        let Some(redis) = &self.redis else { return Announced::Everywhere };
+        let workspaces = touched.workspaces.keys().cloned().collect();
+        let mut chunk = Wanted { workspaces, ..Wanted::default() };
+        let (mut users, mut announced) = (touched.users.keys(), Announced::Everywhere);
+        loop {
+            chunk.users.extend(users.by_ref().take(CHUNK).cloned());
+            if chunk.is_empty() {
+                break;
+            }
+            if !self.publish(redis, &chunk).await {
+                telemetry::not_announced();
+                announced = Announced::NotYet;
+                break;
+            }
+            chunk = Wanted::default();
+        }
+        // Once more: between the commit and the publication the copy before may have come back from Redis, and Redis does not tell us of
+        // what we wrote ourselves.
+        self.invalidate(touched);
+        announced
+    }
+
+    fn invalidate(&self, touched: &Touched) {
         for workspace in touched.workspaces.keys() {
             self.caches.invalidate_workspace(workspace.as_str());
         }
         for key in touched.users.keys() {
             self.caches.invalidate_user(key.workspace.as_str(), key.user.as_str());
         }
-        let Some(redis) = &self.redis else { return Announced::Everywhere };
-        let workspaces = touched.workspaces.keys().cloned().collect();
-        let mut chunk = Wanted { workspaces, ..Wanted::default() };
-        let mut users = touched.users.keys();
-        loop {
-            chunk.users.extend(users.by_ref().take(CHUNK).cloned());
-            if chunk.users.is_empty() && chunk.workspaces.is_empty() {
-                return Announced::Everywhere;
-            }
-            if !self.publish(redis, &chunk).await {
-                telemetry::not_announced();
-                return Announced::NotYet;
-            }
-            chunk = Wanted::default();
-        }
     }
 
     /// Reads what is there now, which is what was written or newer, and offers it to Redis.
     async fn publish(&self, redis: &Redis, touched: &Wanted) -> bool {
         let Ok((found, read_at)) = self.store.read(touched.clone()).await else { return false };
-        redis.offer(touched, &found, read_at).await.is_some()
+        redis.offer(touched, &found, read_at).await.is_some_and(|offered| !offered.contains(&Offered::Late))
     }
 }

@@ -11,6 +11,7 @@ mod cache;
 pub mod config;
 mod database;
 mod error;
+pub mod import;
 mod policy;
 mod read;
 mod reader;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::{Fingerprint, Kept, Lead, Level, Moment, Value};
 use super::policy::{Inner, Place};
 use super::read::{EventKey, Found, UserKey, Wanted};
-use super::redis::{Copied, Copies, Offered, Redis};
+use super::redis::{Copied, Copies, Offered};
 use super::telemetry;
 use crate::event::{Timestamp, WorkspaceId};
 use crate::policy::{UserEntry, Workspace};
@@ -36,11 +36,11 @@ impl<K: Clone, V: Value + Send + Sync + 'static> Asked<K, V> {
     }
 
     /// Takes a value for it.
-    fn take(self, value: V, read_at: Moment) -> Self {
+    fn take(self, value: V, read_at: Moment, now: Moment) -> Self {
         let state = match self.state {
-            State::Missing(lead) => State::Done(match lead.finish(&value, read_at) {
+            State::Missing(lead) => State::Done(match lead.finish(&value, read_at, now) {
                 Kept::Yes | Kept::Discarded => Some(value),
-                Kept::Behind => None,
+                Kept::Unusable => None,
             }),
             State::Done(value) => State::Done(value),
         };
@@ -51,7 +51,7 @@ impl<K: Clone, V: Value + Send + Sync + 'static> Asked<K, V> {
     fn take_copy(self, copy: Option<Copied<V>>, level: &Level<V>, now: Moment) -> Self {
         match copy {
             Some(Copied { value, read_at }) if level.usable(self.fingerprint, &value, read_at, now) => {
-                self.take(value, read_at)
+                self.take(value, read_at, now)
             }
             Some(_) | None => self,
         }
@@ -136,7 +136,7 @@ impl Round {
             self = match inner.store.read(wanted.clone()).await {
                 Ok((found, read_at)) => {
                     inner.reads.store.increment(wanted.len() as u64);
-                    self.take_found(&wanted, found, read_at, inner.redis.as_ref()).await
+                    self.take_found(&wanted, found, read_at, inner).await
                 }
                 Err(unavailable) => self.last_known(inner, &unavailable)?,
             };
@@ -169,18 +169,22 @@ impl Round {
         }
     }
 
-    async fn take_found(self, wanted: &Wanted, found: Found, read_at: Moment, redis: Option<&Redis>) -> Self {
+    async fn take_found(self, wanted: &Wanted, found: Found, read_at: Moment, inner: &Inner) -> Self {
         // Before it is kept here: Redis knows whether it was overtaken on its way, and tracks it from here on.
-        let offered = match redis {
+        let offered = match &inner.redis {
             Some(redis) => redis.offer(wanted, &found, read_at).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        let mut offered = offered.into_iter();
+        let (mut offered, now) = (offered.into_iter(), inner.caches.now());
         let closed = found.events.into_iter().next().or(self.closed);
         let (mut workspaces, mut entries) = (found.workspaces.into_iter(), found.users.into_iter());
-        let workspace =
-            self.workspace.into_iter().map(|asked| place(asked, &mut workspaces, &mut offered, read_at)).collect();
-        let users = self.users.into_iter().map(|asked| place(asked, &mut entries, &mut offered, read_at)).collect();
+        let workspace = self
+            .workspace
+            .into_iter()
+            .map(|asked| place(asked, &mut workspaces, &mut offered, (read_at, now)))
+            .collect();
+        let users =
+            self.users.into_iter().map(|asked| place(asked, &mut entries, &mut offered, (read_at, now))).collect();
         Self { workspace, users, event: self.event, closed }
     }
 
@@ -206,14 +210,14 @@ fn place<K: Clone, V: Value + Send + Sync + 'static>(
     asked: Asked<K, V>,
     values: &mut impl Iterator<Item = V>,
     offered: &mut impl Iterator<Item = Offered>,
-    read_at: Moment,
+    (read_at, now): (Moment, Moment),
 ) -> Asked<K, V> {
     if asked.missing().is_none() {
         return asked;
     }
     match (values.next(), offered.next()) {
-        (_, Some(Offered::Overtaken)) | (None, _) => asked.overtaken(),
-        (Some(value), Some(Offered::Held) | None) => asked.take(value, read_at),
+        (_, Some(Offered::Overtaken | Offered::Late)) | (None, _) => asked.overtaken(),
+        (Some(value), Some(Offered::Held) | None) => asked.take(value, read_at, now),
     }
 }
 

@@ -73,8 +73,3 @@ pub(super) fn not_announced() {
 pub(super) fn last_known_used(why: &str) {
     tracing::warn!(why, "neither Redis nor the policy store answers: the last known policy is used");
 }
-
-pub(super) fn cache_size((entries, bytes): (usize, u64)) {
-    gauge!("watchbell_policy_cache_entries").set(entries as f64);
-    gauge!("watchbell_policy_cache_bytes").set(bytes as f64);
-}

@@ -322,7 +322,7 @@ fn the_script_never_writes_an_older_version() {
             [(5, 0, now, "five"), (4, 0, now, "four"), (5, 0, now, "same"), (9, 0, now - 7_000, "nine")]
         {
             let mut eval = redis::cmd("EVAL");
-            eval.arg(script).arg(1).arg(&key).arg(age).arg(latest).arg(version).arg(60_000).arg(payload);
+            eval.arg(script).arg(1).arg(&key).arg(age).arg(latest).arg(30_000).arg(version).arg(60_000).arg(payload);
             let answer: Vec<i64> = eval.query_async(&mut connection).await.unwrap();
             let value: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
             written.push((

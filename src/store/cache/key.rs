@@ -10,6 +10,12 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 pub(in crate::store) struct Fingerprint(u64, u64);
 
 impl Fingerprint {
+    /// The same in each run.
+    #[cfg(test)]
+    pub(in crate::store) fn fixed(number: u64) -> Self {
+        Self(number, number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     /// 0 to `parts - 1`, evenly spread and the same at each call: for jitter.
     pub(in crate::store) fn part(self, parts: u64) -> u64 {
         self.1 % parts.max(1)

@@ -26,7 +26,7 @@ pub(in crate::store) struct Limits {
 const JITTER_PARTS: u64 = 10;
 
 /// The moment of the read and the generation under which it was made, in one word: 40 bits of milliseconds (34 years) and 24 bits of
-/// generation. Generation 0 is no generation: the value is known to be outdated.
+/// generation. Generation 0 is no generation: the value is known to be outdated, and the moment is that at which this was heard.
 #[derive(Debug, Clone, Copy)]
 struct Mark(u64);
 
@@ -54,7 +54,7 @@ struct Slot<V> {
     mark: Mark,
 }
 
-/// What the cache needs for an entry besides its value's bytes: 56 bytes of slot (measured by `slot_size`) and the index, 5 bytes at a
+/// What the cache needs for an entry besides its value's bytes: 56 bytes of slot (a test measures it) and the index, 5 bytes at a
 /// load between 7/16 and 7/8.
 const OVERHEAD_BYTES: usize = 56 + 10;
 
@@ -106,8 +106,8 @@ pub(in crate::store) enum Kept {
     Yes,
     /// It may be used by those who asked for it, but something happened since the read began: it is not in the cache.
     Discarded,
-    /// A higher version was seen in this process: it must not be used.
-    Behind,
+    /// A higher version was seen in this process, or it is as old as a TTL by now: it must not be used.
+    Unusable,
 }
 
 impl<V: Value + Send + Sync + 'static> Level<V> {
@@ -159,10 +159,14 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
         (known && now.ms_since(slot.mark.read_at()) <= self.limits.max_stale_ms).then_some(slot.value)
     }
 
-    /// Whether a value that was read is older than one that this process has seen.
-    pub(in crate::store) fn is_behind(&self, key: Fingerprint, version: u64, read_at: Moment) -> bool {
+    /// Whether a value that was read is older than what this process has seen or heard of.
+    fn is_behind(&self, key: Fingerprint, version: u64, read_at: Moment) -> bool {
         self.slots.peek(&key).is_some_and(|slot| {
-            version < slot.value.version() && read_at.ms_since(slot.mark.read_at()) < self.limits.ttl_ms
+            let (seen, since) = (slot.value.version(), slot.mark.read_at());
+            let lower = version < seen && read_at.ms_since(since) < self.limits.ttl_ms;
+            // Replaced, and the replacement not seen yet: only a later read can tell that it is this version after all.
+            let replaced = version == seen && slot.mark.generation() == Mark::OUTDATED && read_at < since;
+            lower || replaced
         })
     }
 
@@ -194,7 +198,7 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
         if let Some(slot) = self.slots.peek(&key)
             && self.young(key, &slot.value, slot.mark.read_at(), now)
         {
-            let mark = Mark::new(slot.mark.read_at(), Mark::OUTDATED);
+            let mark = Mark::new(now, Mark::OUTDATED);
             self.slots.insert(key, Slot { value: slot.value, mark });
         }
     }
@@ -213,36 +217,40 @@ impl<V: Value + Send + Sync + 'static> Level<V> {
         self.slots.clear();
     }
 
+    /// What the tables of the cache take, without what their values own.
+    #[cfg(test)]
+    pub(in crate::store) fn table_bytes(&self) -> usize {
+        self.slots.memory_used().total()
+    }
+
     /// Entries held, and their weight in bytes.
     pub(in crate::store) fn size(&self) -> (usize, u64) {
         (self.slots.len(), self.slots.weight())
     }
 
-    fn finish(&self, lead: &Lead<V>, value: &V, read_at: Moment) -> Kept {
+    fn finish(&self, lead: &Lead<V>, value: &V, read_at: Moment, now: Moment) -> Kept {
         let mut flights = self.lock();
-        let undisturbed = take(&mut flights, lead) && lead.generation == self.generation.load(Ordering::Acquire);
+        let taken = take(&mut flights, lead);
         if self.is_behind(lead.key, value.version(), read_at) {
-            return Kept::Behind;
+            return Kept::Unusable;
         }
-        let held = self.slots.peek(&lead.key);
-        if !undisturbed {
-            // Not to be used, but to be remembered: what comes out later must not be older.
-            if held.is_none_or(|slot| slot.value.version() < value.version()) {
-                let lost = lead.generation != self.generation.load(Ordering::Acquire);
-                let generation = if lost { lead.generation } else { Mark::OUTDATED };
-                self.slots.insert(lead.key, Slot { value: value.clone(), mark: Mark::new(read_at, generation) });
-            }
-            return Kept::Discarded;
-        }
-        let newer = held.filter(|slot| {
-            slot.mark.generation() == lead.generation
-                && slot.value.version() == value.version()
-                && slot.mark.read_at() > read_at
+        let too_old = now.ms_since(read_at) >= self.limits.ttl_ms;
+        let undisturbed = taken && !too_old && lead.generation == self.generation.load(Ordering::Acquire);
+        // Read under an earlier generation, it is not fresh. Invalidated while it was read, or too old, it is not to be used, but to be
+        // remembered: what comes out later must not be older.
+        let mark = if taken && !too_old { Mark::new(read_at, lead.generation) } else { Mark::new(now, Mark::OUTDATED) };
+        let superfluous = self.slots.peek(&lead.key).is_some_and(|slot| {
+            let same = slot.value.version() == value.version();
+            same && (!undisturbed || slot.mark.generation() == lead.generation && slot.mark.read_at() > read_at)
         });
-        if newer.is_none() {
-            self.slots.insert(lead.key, Slot { value: value.clone(), mark: Mark::new(read_at, lead.generation) });
+        if !superfluous {
+            self.slots.insert(lead.key, Slot { value: value.clone(), mark });
         }
-        Kept::Yes
+        match (too_old, undisturbed) {
+            (true, _) => Kept::Unusable,
+            (false, true) => Kept::Yes,
+            (false, false) => Kept::Discarded,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Flights<V>> {
@@ -271,14 +279,14 @@ pub(in crate::store) struct Lead<V: Value> {
 }
 
 impl<V: Value + Send + Sync + 'static> Lead<V> {
-    /// Keeps the value if nothing happened since the read began, and hands it to those who wait for it unless it is behind.
-    pub(in crate::store) fn finish(self, value: &V, read_at: Moment) -> Kept {
-        let kept = self.level.finish(&self, value, read_at);
+    /// Keeps the value if nothing happened since the read began, and hands it to those who wait for it, if it may be used.
+    pub(in crate::store) fn finish(self, value: &V, read_at: Moment, now: Moment) -> Kept {
+        let kept = self.level.finish(&self, value, read_at, now);
         match kept {
             Kept::Yes | Kept::Discarded => {
                 self.result.send_replace(Some(value.clone()));
             }
-            Kept::Behind => {}
+            Kept::Unusable => {}
         }
         kept
     }

@@ -96,3 +96,72 @@ impl Value for Arc<Workspace> {
         allocation(ARC_BYTES + size_of::<Workspace>()) + allocation(self.display_name.capacity())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DeviceId, Timestamp};
+    use crate::policy::{Device, Environment, Installation, Platform, Token, User};
+
+    const PEOPLE: u64 = 100_000;
+
+    /// A person with one ordinary iPhone.
+    fn entry(number: u64) -> UserEntry {
+        let device = Device {
+            id: DeviceId::new(format!("018f3c1e-7d5a-7c3b-9e55-{number:012x}")).unwrap(),
+            installation: Installation {
+                platform: Platform::Apns,
+                app: "com.example.authenticator".into(),
+                environment: Environment::Production,
+                token: Token::new(format!("{number:064x}")),
+            },
+            locale: "en-US".into(),
+            registered_at: Timestamp(0),
+        };
+        UserEntry::pack(&User { version: 1, preferences: Default::default(), devices: vec![device] }).unwrap()
+    }
+
+    fn filled(max_bytes: u64) -> Arc<Level<UserEntry>> {
+        let limits = Limits { ttl_ms: 60_000, unknown_ttl_ms: 5_000, max_stale_ms: 900_000 };
+        let (level, prints) = (Level::new(max_bytes, limits), Fingerprints::default());
+        for number in 0..PEOPLE {
+            let (_, key) = prints.of("0a4f9f1c-6f0e-4d0f-8f0e-3d1f6a9b2c11", &format!("user-{number}"));
+            let Begin::Lead(lead) = level.begin(key, Moment(1)) else { continue };
+            lead.finish(&entry(number), Moment(1), Moment(1));
+        }
+        level
+    }
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4_096
+    }
+
+    /// A recipient with one device takes at most 300 bytes, tables and allocator included, and weighs what it takes within a tenth.
+    #[test]
+    fn a_recipient_takes_300_bytes() {
+        let before = resident_bytes();
+        let level = filled(64 << 20);
+        let (entries, weight) = level.size();
+        assert_eq!(entries as u64, PEOPLE);
+        let taken = level.table_bytes() + entries * entry(0).heap_bytes();
+        eprintln!(
+            "{} bytes a recipient by count, {} by weight, {} by resident memory",
+            taken / entries,
+            weight / PEOPLE,
+            resident_bytes().saturating_sub(before) / entries
+        );
+        assert!(taken / entries <= 300, "{} bytes", taken / entries);
+        assert!(weight as usize * 10 >= taken * 9, "weighs {weight}, takes {taken}");
+    }
+
+    /// The cache keeps to its room.
+    #[test]
+    fn the_cache_keeps_to_its_room() {
+        let level = filled(4 << 20);
+        let (entries, weight) = level.size();
+        assert!(weight <= 4 << 20 && entries > 10_000, "{entries} entries of {weight} bytes");
+        let taken = level.table_bytes() + entries * entry(0).heap_bytes();
+        assert!(taken < (4 << 20) * 5 / 4, "{taken} bytes");
+    }
+}

@@ -71,7 +71,8 @@ impl Reader {
         }
         self.import.workspaces += 1;
         let display_name = display_name.unwrap_or_else(|| workspace.as_str().to_owned());
-        let change = Change::Workspace { workspace: workspace.clone(), display_name, detail: detail.unwrap_or_default() };
+        let change =
+            Change::Workspace { workspace: workspace.clone(), display_name, detail: detail.unwrap_or_default() };
         self.change(change, line, &path);
         for (kind, setting) in settings {
             self.change(Change::Setting { workspace: workspace.clone(), kind, setting }, line, &path);
@@ -114,9 +115,16 @@ impl Reader {
             let path = format!("{path}.devices[{position}]");
             let Some((line, device)) = self.device(node, path.clone()) else { continue };
             self.unique(&mut ids, device.id.as_str().to_owned(), line, &path, "the device");
-            self.unique(installations, device.installation.clone(), line, &path, "the installation (app, environment, token)");
+            self.unique(
+                installations,
+                device.installation.clone(),
+                line,
+                &path,
+                "the installation (app, environment, token)",
+            );
             self.import.devices += 1;
-            let change = Change::Device { workspace: workspace.clone(), user: user.clone(), device, last_seen: self.now };
+            let change =
+                Change::Device { workspace: workspace.clone(), user: user.clone(), device, last_seen: self.now };
             self.change(change, line, &path);
         }
     }
@@ -125,7 +133,8 @@ impl Reader {
         let mut table = self.table(node, path)?;
         let id = self.id(&mut table, DeviceId::new);
         let platforms = [("apns", Platform::Apns), ("fcm", Platform::Fcm)];
-        let platform = self.required(&mut table, "platform", |reader, table| reader.word(table, "platform", &platforms));
+        let platform =
+            self.required(&mut table, "platform", |reader, table| reader.word(table, "platform", &platforms));
         let app = self.required(&mut table, "app", |reader, table| reader.text(table, "app"));
         let token = self.required(&mut table, "token", |reader, table| reader.text(table, "token"));
         let worlds = [("production", Environment::Production), ("sandbox", Environment::Sandbox)];
@@ -137,7 +146,8 @@ impl Reader {
             self.problem(line, &path, "fcm has no sandbox".into());
         }
         self.end(table);
-        let installation = Installation { platform: platform?, app: app?.into(), environment, token: Token::new(token?) };
+        let installation =
+            Installation { platform: platform?, app: app?.into(), environment, token: Token::new(token?) };
         Some((line, Device { id: id?, installation, locale, registered_at }))
     }
 
@@ -156,7 +166,12 @@ impl Reader {
     }
 
     /// Takes a key that must be there; `read` tells what is wrong with its value.
-    fn required<T>(&mut self, table: &mut Table, key: &str, read: impl FnOnce(&mut Self, &mut Table) -> Option<T>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        table: &mut Table,
+        key: &str,
+        read: impl FnOnce(&mut Self, &mut Table) -> Option<T>,
+    ) -> Option<T> {
         if !table.entries.iter().any(|(name, _)| name == key) {
             self.problem(table.line, &table.path, format!("{key} is missing"));
         }

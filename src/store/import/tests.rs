@@ -126,7 +126,8 @@ registered_at = "yesterday"
 /// What must be unique is refused the second time, with the line of the first.
 #[test]
 fn repetitions_are_told() {
-    let phone = |id: &str, token: &str| format!(r#"{{"id": "{id}", "platform": "fcm", "app": "a", "token": "{token}"}}"#);
+    let phone =
+        |id: &str, token: &str| format!(r#"{{"id": "{id}", "platform": "fcm", "app": "a", "token": "{token}"}}"#);
     let (one, two, three) = (phone("d1", "S1"), phone("d1", "S2"), phone("d3", "S1"));
     let json = format!(
         "{{\"workspaces\": [\n{{\"id\": \"acme\", \"users\": [\n{{\"id\": \"ada\", \"devices\": [\n{one},\n{two}]}},\n\

@@ -5,6 +5,9 @@
 //! Tracking is by key, not by prefix: with a prefix every process would hear of every person who is read anywhere. `NOLOOP` spares us our
 //! own writes.
 //!
+//! A Redis that throws values out for want of memory keeps the bound of one TTL, but a read that was under way meanwhile may put an
+//! older version back for that long: give it room.
+//!
 //! Deliberately not trusted: a value without a believable age, a connection that was silent once. One error takes Redis out of use at
 //! once, for everybody, until [`supervise`] has a new connection; until then the store is asked. Nothing here fails a read.
 //!
@@ -81,6 +84,8 @@ pub(super) enum Offered {
     Held,
     /// Redis holds a higher one.
     Overtaken,
+    /// Redis holds neither: the read was too old by the time it arrived.
+    Late,
 }
 
 impl Redis {
@@ -151,7 +156,12 @@ impl Redis {
             Some(answers) if count > 0 => redis::from_redis_value(answers).ok()?,
             Some(_) | None => Vec::new(),
         };
-        Some(answers.into_iter().map(|answer| if answer < 0 { Offered::Overtaken } else { Offered::Held }).collect())
+        let offered = |answer| match answer {
+            0.. => Offered::Held,
+            -1 => Offered::Overtaken,
+            _ => Offered::Late,
+        };
+        Some(answers.into_iter().map(offered).collect())
     }
 
     fn write_values(
@@ -173,7 +183,8 @@ impl Redis {
         for (key, _, _) in &values {
             command.arg(key);
         }
-        command.arg(age).arg(self.link.stamp(read_at));
+        // A read that lasted longer may have missed a change whose copy has expired already; no read at the store lasts half a TTL.
+        command.arg(age).arg(self.link.stamp(read_at)).arg(self.link.ttl_ms / 2);
         for (_, version, payload) in &values {
             let ttl = if *version == 0 { self.link.unknown_ttl_ms } else { self.link.ttl_ms };
             command.arg(*version).arg(ttl).arg(payload);

@@ -84,7 +84,6 @@ async fn watch(link: &Arc<Link>, session: &Session, database: &Database, incarna
                 if beats % HEARTBEATS_PER_LOOK == 0 && renew(database, link, incarnation).await {
                     link.fail(session.id, "the store was restored from a backup");
                 }
-                telemetry::cache_size(link.caches.size());
             }
         }
         if link.session().is_none_or(|current| current.id != session.id) {
