@@ -16,6 +16,20 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Gauge, "watchbell_build_info", "1, with the version as a label"),
     (Gauge, "watchbell_cache_bytes", "Bytes of the policy cache in this process"),
     (Gauge, "watchbell_cache_entries", "Entries of the policy cache in this process"),
+    (Counter, "watchbell_policy_invalidations_total", "Copies of policy that Redis said had changed or expired"),
+    (
+        Counter,
+        "watchbell_policy_reads_total",
+        "Policy values by where they came from: memory, redis, store, last_known",
+    ),
+    (Counter, "watchbell_policy_redis_lost_total", "Times that Redis went out of use"),
+    (
+        Counter,
+        "watchbell_policy_redis_unfit_total",
+        "Times that Redis answered but must not be used: a replica, a cluster, too old",
+    ),
+    (Gauge, "watchbell_policy_redis_up", "1 while Redis is in use and changes of policy arrive as they are made"),
+    (Counter, "watchbell_policy_unannounced_changes_total", "Changes of policy that others see after one TTL only"),
     (
         Gauge,
         "watchbell_commits_failing_seconds",

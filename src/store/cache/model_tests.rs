@@ -466,7 +466,7 @@ impl World {
 
 /// Plays one order of 400 events; how many answers were given, or what was wrong.
 fn play(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
-    let (mut dice, mut world) = (StdRng::seed_from_u64(seed), World::new(sabotage, seed % 4 == 0));
+    let (mut dice, mut world) = (StdRng::seed_from_u64(seed), World::new(sabotage, seed.is_multiple_of(4)));
     for _ in 0..400 {
         world.one_event(&mut dice).map_err(|what| format!("seed {seed}: {what}"))?;
     }
