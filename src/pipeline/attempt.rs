@@ -10,15 +10,15 @@ use super::breaker::Admission;
 use super::plan::Planned;
 use super::{Pipeline, origin};
 use crate::delivery::{
-    Content, Ending, JobId, NextStep, Origin, Outcome, OutcomeRecord, Push, PushJob, PushKind, Reason, Reference,
-    Subject, Tier, Withdrawal,
+    Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Tier,
+    Withdrawal,
 };
 use crate::event::{DeviceId, Event, NotificationType, Timestamp, UserId};
 use crate::notification::{Locale, Notification, render};
-use crate::policy::{DeviceView, UserEntry, Workspace};
+use crate::policy::{DeviceView, Workspace};
 use crate::seam::{
-    Clock, CredentialId, DeadToken, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Record,
-    Resolved, Settlement,
+    Clock, CredentialId, DeadToken, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Record, Resolved,
+    Settlement,
 };
 
 /// What one attempt is about; borrowed from the record or the job that it belongs to.
@@ -69,14 +69,14 @@ pub(super) struct Held {
 }
 
 impl<'a> About<'a> {
-    const fn kind(self) -> PushKind {
+    pub(super) const fn kind(self) -> PushKind {
         match self {
             Self::Event(..) => PushKind::Show,
             Self::Withdrawal(..) => PushKind::Withdraw,
         }
     }
 
-    fn notification_type(self) -> NotificationType {
+    pub(super) fn notification_type(self) -> NotificationType {
         match self {
             Self::Event(event, _) => event.kind(),
             Self::Withdrawal(withdrawal, _) => withdrawal.kind,
@@ -90,7 +90,7 @@ impl<'a> About<'a> {
         }
     }
 
-    fn reference(self, workspace: &'a Workspace) -> Reference<'a> {
+    pub(super) fn reference(self, workspace: &'a Workspace) -> Reference<'a> {
         match self {
             Self::Event(event, _) => Reference::of(event, workspace),
             Self::Withdrawal(withdrawal, _) => Reference {
@@ -105,7 +105,7 @@ impl<'a> About<'a> {
 }
 
 impl Attempt<'_> {
-    fn ids(&self) -> (JobId, JobId) {
+    pub(super) fn ids(&self) -> (JobId, JobId) {
         let reference = self.subject.reference(self.workspace);
         let (workspace, kind, event) = (reference.workspace, reference.kind, reference.event);
         let (user, device) = (self.user.as_str(), self.device.id());
@@ -117,7 +117,7 @@ impl Attempt<'_> {
     }
 
     /// The job as it travels; made only when it must.
-    fn job(&self, attempts: u32, first_seen: Timestamp, last_reason: &Reason) -> Option<Box<PushJob>> {
+    pub(super) fn job(&self, attempts: u32, first_seen: Timestamp, last_reason: &Reason) -> Option<Box<PushJob>> {
         let subject = match self.subject {
             About::Event(event, _) => {
                 let recipients = vec![self.user.clone()];
@@ -146,14 +146,14 @@ impl Since<'_> {
         }
     }
 
-    fn latency(self, now: Timestamp, instant: Instant) -> Duration {
+    pub(super) fn latency(self, now: Timestamp, instant: Instant) -> Duration {
         match self {
             Self::Record(record) => instant.saturating_duration_since(record.read_at),
             Self::Job(job) => now.since(job.first_seen),
         }
     }
 
-    const fn first_seen(self, now: Timestamp) -> Timestamp {
+    pub(super) const fn first_seen(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Record(_) => now,
             Self::Job(job) => job.first_seen,
@@ -375,139 +375,5 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             Ok(removal) => tracing::debug!(device = %dead.device, ?removal, "dead token"),
             Err(unavailable) => tracing::warn!(device = %dead.device, "a dead token stays for now: {unavailable}"),
         }
-    }
-
-    /// Publishes a job's ending. The job is over.
-    pub(super) fn end(&self, attempt: &Attempt<'_>, ending: &Ending, attempts: u32, settlement: &Arc<Settlement>) {
-        let (now, instant) = (self.clock.now(), self.clock.instant());
-        let reference = attempt.subject.reference(attempt.workspace);
-        let latency = attempt.since.latency(now, instant);
-        self.balance.job_ended();
-        self.count_ending(attempt.subject.notification_type(), ending, latency);
-        let outcome = OutcomeRecord {
-            job: attempt.ids().0,
-            workspace: reference.workspace,
-            kind: reference.kind,
-            event: reference.event,
-            user: attempt.user.as_str(),
-            device: attempt.device.id(),
-            ending,
-            attempts,
-            latency,
-            ended_at: now,
-            workspace_version: attempt.workspace.version,
-            user_version: attempt.user_version,
-            withdrawal: attempt.subject.kind() == PushKind::Withdraw,
-        };
-        self.forwarder.outcome(&outcome, settlement);
-    }
-
-    fn count_ending(&self, kind: NotificationType, ending: &Ending, latency: Duration) {
-        match ending {
-            Ending::Accepted => self.signals.accepted(kind, latency),
-            Ending::Suppressed(_)
-            | Ending::Expired(_)
-            | Ending::TokenInvalid(_)
-            | Ending::NoDevice
-            | Ending::DeadLettered(_) => self.signals.ended(kind, ending),
-        }
-    }
-
-    /// A recipient who gets no push: one ending, without a device.
-    pub(super) fn end_unplanned(
-        &self,
-        record: &Record,
-        event: &Event,
-        resolved: &Resolved,
-        recipient: usize,
-        ending: &Ending,
-        settlement: &Arc<Settlement>,
-    ) {
-        let versions = (resolved.workspace.version, resolved.users.get(recipient).map_or(0, UserEntry::version));
-        self.end_recipient(record, event, &event.recipients[recipient], versions, ending, settlement);
-    }
-
-    /// An event whose deadline passed before it could be planned: one ending for each recipient.
-    pub(super) fn expire_unplanned(
-        &self,
-        record: &Record,
-        event: &Event,
-        reason: &Reason,
-        settlement: &Arc<Settlement>,
-    ) {
-        let ending = Ending::Expired(reason.clone());
-        for user in &event.recipients {
-            self.end_recipient(record, event, user, (0, 0), &ending, settlement);
-        }
-    }
-
-    fn end_recipient(
-        &self,
-        record: &Record,
-        event: &Event,
-        user: &UserId,
-        versions: (u64, u64),
-        ending: &Ending,
-        settlement: &Arc<Settlement>,
-    ) {
-        self.balance.job_planned();
-        self.balance.job_ended();
-        let latency = self.clock.instant().saturating_duration_since(record.read_at);
-        self.count_ending(event.kind(), ending, latency);
-        let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
-        let outcome = OutcomeRecord {
-            job: JobId::show(workspace, kind, id, user.as_str(), ""),
-            workspace,
-            kind,
-            event: id,
-            user: user.as_str(),
-            device: "",
-            ending,
-            attempts: 0,
-            latency,
-            ended_at: self.clock.now(),
-            workspace_version: versions.0,
-            user_version: versions.1,
-            withdrawal: false,
-        };
-        self.forwarder.outcome(&outcome, settlement);
-    }
-
-    fn retry(
-        &self,
-        attempt: &Attempt<'_>,
-        tier: Tier,
-        not_before: Timestamp,
-        attempts: u32,
-        reason: &Reason,
-        settlement: &Arc<Settlement>,
-    ) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        let Some(job) = attempt.job(attempts, first_seen, reason) else { return };
-        self.balance.job_forwarded();
-        self.signals.retried(tier, reason);
-        self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
-    }
-
-    fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        let Some(job) = attempt.job(attempt.attempts, first_seen, &held.reason) else { return };
-        self.balance.job_forwarded();
-        self.signals.held(&held.credential);
-        self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
-    }
-
-    fn dead_letter_job(&self, attempt: &Attempt<'_>, attempts: u32, reason: Reason, settlement: &Arc<Settlement>) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        if let Some(job) = attempt.job(attempts, first_seen, &reason) {
-            tracing::warn!(job = %job.id(), reason = reason.as_str(), attempts, "job dead-lettered");
-            self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
-        }
-        self.end(attempt, &Ending::DeadLettered(reason), attempts, settlement);
-    }
-
-    fn panicked(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) {
-        tracing::error!(job = %attempt.ids().0, "a panic ended this job's attempt");
-        self.dead_letter_job(attempt, attempt.attempts + 1, Reason::known("panic"), settlement);
     }
 }

@@ -14,6 +14,7 @@
 mod attempt;
 mod balance;
 mod breaker;
+mod ending;
 mod explode;
 mod gather;
 mod hold;
@@ -239,6 +240,8 @@ fn raw(record: &Record, now: crate::event::Timestamp) -> RawRecord {
     }
 }
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 pub(crate) mod fakes;
 #[cfg(test)]

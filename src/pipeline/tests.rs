@@ -4,95 +4,13 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::fakes::{
-    Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, NOW, otp, otp_record, record, user,
-};
-use super::{FlowConfig, Pipeline};
-use crate::delivery::{Ending, Outcome, PushKind, Reason, RetryScope, Tier, Urgency, codec};
+use super::FlowConfig;
+use super::bench::{Bench, ended, retryable};
+use super::fakes::{Answer, FakeLease, NOW, otp, otp_record, record, user};
+use crate::delivery::{Ending, Outcome, PushKind, Reason, Tier};
 use crate::event::{Headers, NotificationType, TYPE_HEADER, Timestamp, wire};
-use crate::notification::Texts;
 use crate::policy::{Preference, Setting, Workspace};
-use crate::seam::{Feed, Forward, LeaseState, Record};
-
-type Flow = Pipeline<Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>, FakeClock>;
-
-struct Bench {
-    policy: Arc<FakePolicy>,
-    provider: Arc<FakeProvider>,
-    forwarder: Arc<FakeForwarder>,
-    clock: FakeClock,
-    lease: Arc<FakeLease>,
-    flow: Arc<Flow>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(FlowConfig::default())
-    }
-
-    fn with(config: FlowConfig) -> Self {
-        let (policy, provider, forwarder) = <(Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>)>::default();
-        let (clock, lease) = (FakeClock::new(), FakeLease::new("otp-received"));
-        let texts = Texts::load().unwrap();
-        let flow = Pipeline::new(
-            Arc::clone(&policy),
-            Arc::clone(&provider),
-            Arc::clone(&forwarder),
-            clock.clone(),
-            texts,
-            config,
-        );
-        Self { policy, provider, forwarder, clock, lease, flow: Arc::new(flow) }
-    }
-
-    fn person(self, name: &str, devices: usize) -> Self {
-        self.policy.users.lock().unwrap().insert(name.into(), user(name, devices));
-        self
-    }
-
-    fn answers(&self, outcome: Outcome) {
-        self.provider.answers.lock().unwrap().push_back(Answer::Outcome(outcome));
-    }
-
-    async fn handle(&self, record: Record) {
-        self.flow.handle(record).await;
-        let balance = self.flow.balance().snapshot();
-        assert_eq!((balance.records_open(), balance.jobs_open()), (0, 0), "{balance:?}");
-    }
-
-    fn endings(&self) -> Vec<(String, String, Ending)> {
-        let outcomes = self.forwarder.outcomes.lock().unwrap();
-        outcomes.iter().map(|ended| (ended.user.clone(), ended.device.clone(), ended.ending.clone())).collect()
-    }
-
-    fn forwards(&self) -> Vec<Forward> {
-        std::mem::take(&mut *self.forwarder.forwards.lock().unwrap())
-    }
-
-    fn tokens(&self) -> Vec<String> {
-        self.provider.pushed.lock().unwrap().iter().map(|pushed| pushed.token.clone()).collect()
-    }
-
-    /// The next job that was forwarded, as a record of a job topic.
-    fn job_record(&self, offset: i64) -> Record {
-        let forwards = self.forwards();
-        let job = forwards.iter().find_map(|forward| match forward {
-            Forward::Job { job, .. } | Forward::Hold { job, .. } | Forward::DeadJob { job, .. } => Some(job),
-            Forward::NewerJob { .. } | Forward::DeadRecord { .. } => None,
-        });
-        let mut bytes = Vec::new();
-        codec::encode_job(job.expect("a job was forwarded"), &mut bytes);
-        record(Feed::Job(Urgency::Urgent, Tier::S10), &self.lease, offset, "u", bytes)
-    }
-}
-
-fn retryable() -> Outcome {
-    Outcome::Retryable { reason: Reason::known("ServiceUnavailable"), retry_after: None, scope: RetryScope::Provider }
-}
-
-fn ended(user: &str, device: &str, ending: Ending) -> (String, String, Ending) {
-    (user.into(), device.into(), ending)
-}
+use crate::seam::{Feed, Forward, LeaseState};
 
 /// An accepted push ends its job, and its offset is finished only when the outcome was acknowledged.
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 mod commands;
 mod contracts;
+mod dead_letters;
 mod emit;
 mod kafka;
 mod layers;

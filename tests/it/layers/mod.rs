@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use scan::{Named, Scanned, scan};
 
+/// Longest source file, in lines: what can be read in one sitting.
+const LINES_MAX: usize = 400;
+
 /// A module of the crate's root, and the layer that it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layer {
@@ -234,4 +237,19 @@ fn layers_know_only_what_is_below_them() {
     assert!(shipped.len() > 30, "only {} files were found", shipped.len());
     let found: Vec<_> = shipped.iter().flat_map(|(path, scanned)| violations(path, scanned)).collect();
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    // A file that can be read in one sitting has at most 400 lines.
+    let long: Vec<_> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| {
+            files(&root().join(folder)).into_iter().map(move |(path, text)| (format!("{folder}/{path}"), text))
+        })
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > LINES_MAX)
+        .map(|(path, lines)| format!("{path} has {lines} lines; split it by what it is about"))
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
 }

@@ -1,0 +1,152 @@
+//! Act, afterwards: how a job ends, or where it waits for its next attempt. Each of these is one forward and one count, no more.
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Pipeline;
+use super::attempt::{Attempt, Held};
+use crate::delivery::{Ending, JobId, OutcomeRecord, PushKind, Reason, Tier};
+use crate::event::{Event, NotificationType, Timestamp, UserId};
+use crate::policy::UserEntry;
+use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
+
+impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
+    /// Publishes a job's ending. The job is over.
+    pub(super) fn end(&self, attempt: &Attempt<'_>, ending: &Ending, attempts: u32, settlement: &Arc<Settlement>) {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let reference = attempt.subject.reference(attempt.workspace);
+        let latency = attempt.since.latency(now, instant);
+        self.balance.job_ended();
+        self.count_ending(attempt.subject.notification_type(), ending, latency);
+        let outcome = OutcomeRecord {
+            job: attempt.ids().0,
+            workspace: reference.workspace,
+            kind: reference.kind,
+            event: reference.event,
+            user: attempt.user.as_str(),
+            device: attempt.device.id(),
+            ending,
+            attempts,
+            latency,
+            ended_at: now,
+            workspace_version: attempt.workspace.version,
+            user_version: attempt.user_version,
+            withdrawal: attempt.subject.kind() == PushKind::Withdraw,
+        };
+        self.forwarder.outcome(&outcome, settlement);
+    }
+
+    fn count_ending(&self, kind: NotificationType, ending: &Ending, latency: Duration) {
+        match ending {
+            Ending::Accepted => self.signals.accepted(kind, latency),
+            Ending::Suppressed(_)
+            | Ending::Expired(_)
+            | Ending::TokenInvalid(_)
+            | Ending::NoDevice
+            | Ending::DeadLettered(_) => self.signals.ended(kind, ending),
+        }
+    }
+
+    /// A recipient who gets no push: one ending, without a device.
+    pub(super) fn end_unplanned(
+        &self,
+        record: &Record,
+        event: &Event,
+        resolved: &Resolved,
+        recipient: usize,
+        ending: &Ending,
+        settlement: &Arc<Settlement>,
+    ) {
+        let versions = (resolved.workspace.version, resolved.users.get(recipient).map_or(0, UserEntry::version));
+        self.end_recipient(record, event, &event.recipients[recipient], versions, ending, settlement);
+    }
+
+    /// An event whose deadline passed before it could be planned: one ending for each recipient.
+    pub(super) fn expire_unplanned(
+        &self,
+        record: &Record,
+        event: &Event,
+        reason: &Reason,
+        settlement: &Arc<Settlement>,
+    ) {
+        let ending = Ending::Expired(reason.clone());
+        for user in &event.recipients {
+            self.end_recipient(record, event, user, (0, 0), &ending, settlement);
+        }
+    }
+
+    fn end_recipient(
+        &self,
+        record: &Record,
+        event: &Event,
+        user: &UserId,
+        versions: (u64, u64),
+        ending: &Ending,
+        settlement: &Arc<Settlement>,
+    ) {
+        self.balance.job_planned();
+        self.balance.job_ended();
+        let latency = self.clock.instant().saturating_duration_since(record.read_at);
+        self.count_ending(event.kind(), ending, latency);
+        let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
+        let outcome = OutcomeRecord {
+            job: JobId::show(workspace, kind, id, user.as_str(), ""),
+            workspace,
+            kind,
+            event: id,
+            user: user.as_str(),
+            device: "",
+            ending,
+            attempts: 0,
+            latency,
+            ended_at: self.clock.now(),
+            workspace_version: versions.0,
+            user_version: versions.1,
+            withdrawal: false,
+        };
+        self.forwarder.outcome(&outcome, settlement);
+    }
+
+    pub(super) fn retry(
+        &self,
+        attempt: &Attempt<'_>,
+        tier: Tier,
+        not_before: Timestamp,
+        attempts: u32,
+        reason: &Reason,
+        settlement: &Arc<Settlement>,
+    ) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        let Some(job) = attempt.job(attempts, first_seen, reason) else { return };
+        self.balance.job_forwarded();
+        self.signals.retried(tier, reason);
+        self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
+    }
+
+    pub(super) fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        let Some(job) = attempt.job(attempt.attempts, first_seen, &held.reason) else { return };
+        self.balance.job_forwarded();
+        self.signals.held(&held.credential);
+        self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
+    }
+
+    pub(super) fn dead_letter_job(
+        &self,
+        attempt: &Attempt<'_>,
+        attempts: u32,
+        reason: Reason,
+        settlement: &Arc<Settlement>,
+    ) {
+        let first_seen = attempt.since.first_seen(self.clock.now());
+        if let Some(job) = attempt.job(attempts, first_seen, &reason) {
+            tracing::warn!(job = %job.id(), reason = reason.as_str(), attempts, "job dead-lettered");
+            self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
+        }
+        self.end(attempt, &Ending::DeadLettered(reason), attempts, settlement);
+    }
+
+    pub(super) fn panicked(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) {
+        tracing::error!(job = %attempt.ids().0, "a panic ended this job's attempt");
+        self.dead_letter_job(attempt, attempt.attempts + 1, Reason::known("panic"), settlement);
+    }
+}
