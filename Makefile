@@ -20,7 +20,7 @@ check: lint deny test ## the whole gate: formatting, lints, documentation, licen
 
 lint:
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
 # The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own; they print their
@@ -38,9 +38,10 @@ deny: $(DENY) ## licences, forbidden crates, where crates come from
 audit: $(DENY) ## known vulnerabilities (fetches the RustSec database)
 	$(DENY) check advisories
 
+# Arguments of the benchmark go in BENCH, for example: make bench BENCH='--rounds 3'
 bench: ## the worker against a bare HTTP/2 client, on a real broker; writes target/bench.json
 	cargo build --locked --release --features bench --bins
-	tests/services/run -- target/release/watchbell-bench
+	tests/services/run -- target/release/watchbell-bench $(BENCH)
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 | tee docs/soak.txt
