@@ -19,7 +19,7 @@ use sqlx::sqlite::{
 use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 
 use super::config::PolicyConfig;
-use super::error::OpenError;
+use super::error::{OpenError, told};
 
 /// A statement's argument.
 #[derive(Clone, Copy)]
@@ -109,7 +109,10 @@ pub(super) struct Database {
     timeout: Duration,
 }
 
-/// Whether a missing SQLite file is made.
+/// How long to wait for a first connection, and for a statement of a migration: longer than a database needs to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether a missing SQLite file is made: by a migration only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     Create,
@@ -119,9 +122,12 @@ pub(super) enum Missing {
 impl Database {
     pub(super) async fn connect(config: &PolicyConfig, missing: Missing) -> Result<Self, OpenError> {
         let url = config.store_url();
-        let timeout = config.store_timeout();
+        let timeout = match missing {
+            Missing::Create => PATIENCE,
+            Missing::Refuse => config.store_timeout(),
+        };
         let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => Engine::Postgres(connect_postgres(url, config).await?),
+            Some("postgres" | "postgresql") => Engine::Postgres(connect_postgres(url, config, timeout).await?),
             Some("sqlite") => Engine::Sqlite(open_sqlite(url, config, missing).await?),
             _ => return Err(bad_url("it must begin with postgres:// or sqlite:")),
         };
@@ -209,19 +215,19 @@ impl Tx {
     }
 }
 
-async fn connect_postgres(url: &str, config: &PolicyConfig) -> Result<PgPool, OpenError> {
+async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -> Result<PgPool, OpenError> {
     // The server gives up a statement that we no longer wait for.
-    let statement_timeout = config.store_timeout_ms.to_string();
+    let statement_timeout = timeout.as_millis().to_string();
     let options = PgConnectOptions::from_str(url)
         .map_err(|error| bad_url(&error.to_string()))?
         .application_name("watchbell")
         .options([("statement_timeout", statement_timeout.as_str())]);
     PgPoolOptions::new()
         .max_connections(config.store_concurrency)
-        .acquire_timeout(config.store_timeout())
+        .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await
-        .map_err(|error| OpenError::Unreachable(error.to_string()))
+        .map_err(|error| OpenError::Unreachable(told(&error)))
 }
 
 async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Result<SqliteFile, OpenError> {
@@ -241,10 +247,8 @@ async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Resu
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(config.store_timeout());
-    let pool = |connections: u32| {
-        SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.store_timeout())
-    };
-    let unreachable = |error: sqlx::Error| OpenError::Unreachable(format!("{}: {error}", path.display()));
+    let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+    let unreachable = |error: sqlx::Error| OpenError::Unreachable(format!("{}: {}", path.display(), told(&error)));
     let write = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
     let read = pool(config.store_concurrency).connect_with(options.read_only(true)).await.map_err(unreachable)?;
     Ok(SqliteFile { write, read, _lock: lock })

@@ -74,5 +74,13 @@ pub enum WriteError {
 
 /// An [`Unavailable`] of the store. What the database says names tables and constraints, never the values of a row.
 pub(super) fn unavailable(error: &sqlx::Error) -> Unavailable {
-    Unavailable { what: "policy store", why: error.to_string() }
+    Unavailable { what: "policy store", why: told(error) }
+}
+
+/// An error in words that say what happened: the pool's would speak of the pool.
+pub(super) fn told(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::PoolTimedOut => "it did not answer in time".to_owned(),
+        other => other.to_string(),
+    }
 }

@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 
 use super::config::PolicyConfig;
 use super::database::{Database, Engine, Missing, Sql};
-use super::error::OpenError;
+use super::error::{OpenError, told};
 
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -56,7 +56,7 @@ async fn migrate_database(database: &Database, renamed: bool) -> Result<Migrated
         MigrateError::VersionMissing(_) => OpenError::Newer { found: from, needed: to },
         other => OpenError::Migration(other.to_string()),
     })?;
-    name(database, renamed).await.map_err(|error| OpenError::Migration(error.to_string()))?;
+    name(database, renamed).await.map_err(|error| OpenError::Migration(told(&error)))?;
     Ok(Migrated { from, to })
 }
 
@@ -114,7 +114,7 @@ async fn applied(database: &Database) -> Result<Vec<(i64, String)>, OpenError> {
         let rows = database.rows(APPLIED, &[]).await?;
         rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?.to_owned()))).collect()
     };
-    read.await.map_err(|error: sqlx::Error| OpenError::Unreachable(error.to_string()))
+    read.await.map_err(|error: sqlx::Error| OpenError::Unreachable(told(&error)))
 }
 
 fn hex(bytes: &[u8]) -> String {

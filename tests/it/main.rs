@@ -14,6 +14,7 @@ mod providers;
 mod security;
 mod services;
 mod store_behaviour;
+mod store_import;
 mod store_redis;
 mod store_support;
 mod support;

@@ -15,6 +15,8 @@ mod caches;
 mod key;
 mod level;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod model_tests;
 
 pub(super) use caches::Caches;

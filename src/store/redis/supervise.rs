@@ -8,7 +8,7 @@ use super::connect::{Refused, client, connect};
 use super::copy::Keys;
 use super::{Link, Session};
 use crate::store::database::Database;
-use crate::store::error::OpenError;
+use crate::store::error::{OpenError, told};
 use crate::store::{schema, telemetry};
 
 /// Between two attempts to connect: short against a TTL, long against what a Redis that starts needs.
@@ -25,7 +25,7 @@ pub(super) async fn start(
     link: &Arc<Link>,
 ) -> Result<tokio::task::JoinHandle<()>, OpenError> {
     let client = client(url)?;
-    let unreachable = |error: sqlx::Error| OpenError::Unreachable(error.to_string());
+    let unreachable = |error: sqlx::Error| OpenError::Unreachable(told(&error));
     let incarnation = schema::incarnation(&database).await.map_err(unreachable)?;
     let first = match connect(&client, link, Keys::new(&incarnation)).await {
         Ok(session) => Some(session),
