@@ -63,7 +63,7 @@ impl Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
     /// A TOML file with what differs from the defaults; the environment (`WATCHBELL_<SECTION>__<KEY>`) outweighs it.
-    #[arg(long, value_name = "FILE", env = "WATCHBELL_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "WATCHBELL_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
 
