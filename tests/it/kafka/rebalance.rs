@@ -90,8 +90,7 @@ fn invariant_9_rebalances_under_load_repeat_and_lose_nothing() {
             let first_handle = first.handle.clone();
             work(first, never);
             owned(&first_handle, 6);
-            let second = Member::join(&config, &topics);
-            work(second, second_leaves);
+            work(Member::join(&config, &topics), second_leaves);
             owned(&first_handle, 3);
             let third = Member::join(&config, &topics);
             let third_handle = third.handle.clone();
@@ -108,8 +107,8 @@ fn invariant_9_rebalances_under_load_repeat_and_lose_nothing() {
             stop.store(true, Ordering::Release);
         });
         for (partition, offsets) in ledger.into_inner().unwrap() {
-            let expected: Vec<i64> = (0..offsets.len() as i64).collect();
-            assert_eq!(offsets, expected, "partition {partition} under {protocol:?}");
+            let in_order = offsets.iter().copied().eq(0..offsets.len() as i64);
+            assert!(in_order, "partition {partition} under {protocol:?}: {offsets:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use scan::{Named, Scanned, scan};
 
-/// Longest source file, in lines: what can be read in one sitting.
+/// Longest source file, in lines: what can be read at one go.
 const LINES_MAX: usize = 400;
 
 /// A module of the crate's root, and the layer that it is in.
@@ -241,7 +241,7 @@ fn layers_know_only_what_is_below_them() {
 
 #[test]
 fn files_are_short() {
-    // A file that can be read in one sitting has at most 400 lines.
+    // A file that can be read at one go has at most 400 lines.
     let long: Vec<_> = ["src", "tests"]
         .iter()
         .flat_map(|folder| {
