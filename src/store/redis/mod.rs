@@ -10,8 +10,6 @@
 //!
 //! Deliberately not trusted: a value without a believable age, a connection that was silent once. One error takes Redis out of use at
 //! once, for everybody, until [`supervise`] has a new connection; until then the store is asked. Nothing here fails a read.
-//!
-//! [`supervise`]: supervise::supervise
 mod clock;
 mod connect;
 mod copy;
