@@ -114,6 +114,31 @@ fn all_problems_are_told_at_once_each_with_its_key() {
 }
 
 #[test]
+fn what_loses_records_is_no_property() {
+    // Properties that would let a record be lost or skipped are refused by either of their names, with what rules instead.
+    let text = r#"
+        [kafka.properties]
+        "acks" = 1
+        "request.required.acks" = 0
+        "message.timeout.ms" = 1000
+        "delivery.timeout.ms" = 1000
+        "auto.offset.reset" = "latest"
+    "#;
+    let expected = [
+        "kafka.properties.acks is set by Watchbell itself; use the topic's min.insync.replicas",
+        "kafka.properties.request.required.acks is set by Watchbell itself; use the topic's min.insync.replicas",
+        "kafka.properties.message.timeout.ms is set by Watchbell itself; use nothing",
+        "kafka.properties.delivery.timeout.ms is set by Watchbell itself; use nothing",
+        "kafka.properties.auto.offset.reset is set by Watchbell itself; use nothing",
+    ];
+    let told = sentences(text, &[]);
+    for beginning in expected {
+        assert!(told.iter().any(|sentence| sentence.starts_with(beginning)), "{beginning} is missing in {told:#?}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
 fn a_problem_names_where_its_value_came_from() {
     // An operator with a file and twenty variables must not have to search.
     let file = file("[kafka]\ncommit_interval_ms = 0\n");

@@ -58,7 +58,7 @@ pub enum GroupProtocol {
 }
 
 /// Properties that Watchbell sets itself, and the key that takes their place.
-const OWN_PROPERTIES: [(&str, &str); 17] = [
+const OWN_PROPERTIES: [(&str, &str); 22] = [
     ("bootstrap.servers", "kafka.bootstrap_servers"),
     ("metadata.broker.list", "kafka.bootstrap_servers"),
     ("group.id", "kafka.group"),
@@ -76,7 +76,21 @@ const OWN_PROPERTIES: [(&str, &str); 17] = [
     ("enable.auto.offset.store", "nothing: an offset is committed when its record is finished"),
     ("partition.assignment.strategy", "nothing: classic groups are cooperative-sticky"),
     ("enable.idempotence", "nothing: it is always on"),
+    ("acks", ACKS),
+    ("request.required.acks", ACKS),
+    ("message.timeout.ms", NO_TIMEOUT),
+    ("delivery.timeout.ms", NO_TIMEOUT),
+    (
+        "auto.offset.reset",
+        "nothing: a group without an offset reads from the earliest record, because `latest` skips what came before its first \
+         commit. To begin elsewhere, set the group's offsets with kafka-consumer-groups while no worker runs",
+    ),
 ];
+
+const ACKS: &str =
+    "the topic's min.insync.replicas: an offset is finished when all replicas in sync have what was written for it";
+const NO_TIMEOUT: &str =
+    "nothing: what is written waits for its broker however long that takes, because giving up would lose it";
 
 impl KafkaConfig {
     /// The group that reads jobs, the hold topics and the redrive.
