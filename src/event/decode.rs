@@ -19,7 +19,7 @@ const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
 /// An event may be this old. Older ones are a producer's mistake (seconds for milliseconds, a replayed topic).
 const PAST_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest life: what FCM keeps a message for (REST v1, `android.ttl`: 4 weeks); APNs would keep it for 30 days.
-const LIFETIME_MAX: Duration = Duration::from_secs(28 * 24 * 3600);
+pub const LIFETIME_MAX: Duration = Duration::from_secs(28 * 24 * 3600);
 /// How long a withdrawal is remembered when it does not say.
 const CANCEL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Longest Confluent message-index list that is believed: nesting deeper than this is no frame of our schema.

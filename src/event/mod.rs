@@ -13,7 +13,7 @@ mod id;
 mod time;
 pub mod wire;
 
-pub use decode::{Checked, DecodeError, Limits, decode, to_timestamp, wire_body};
+pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, to_timestamp, wire_body};
 pub use headers::{Headers, TYPE_HEADER};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use time::Timestamp;

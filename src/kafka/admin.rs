@@ -1,23 +1,29 @@
 //! Topics: made by one command, looked at by every start.
 //!
 //! The point: what Watchbell relies on and a broker would not refuse is checked before the first record is read: that every topic is
-//! there, that a hold topic has one partition (hence one prober in the fleet), that the dead letters take the largest input.
+//! there, that a hold topic has one partition (hence one prober in the fleet) and keeps a job for as long as any can live, that the
+//! dead letters take the largest input.
 //!
 //! It deliberately changes no topic that exists, and never makes upstream's topics unless asked to: their owners decide.
 //!
 //! It fails with a sentence for each thing that is wrong, and what to do about it.
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{ClientError, ClientEvents, Clients};
 use super::config::{GroupProtocol, SaslMechanism, TopicsConfig};
 use crate::delivery::{Tier, Urgency};
-use crate::event::NotificationType;
+use crate::event::{LIFETIME_MAX, NotificationType};
 
 /// How much larger than the largest input a dead letter may be: its headers.
 const DEAD_LETTER_ROOM: u64 = 64 * 1024;
+/// How long a hold topic keeps its jobs, in milliseconds: a day more than the longest-lived event, because the broker counts from when
+/// the job was written, and a credential may be mended as late as that.
+const HOLD_RETENTION_MS: u128 = LIFETIME_MAX.as_millis() + 24 * 3_600_000;
 /// A one-time password does not wait longer than this for a dead worker to be noticed.
 const SESSION_MAX: Duration = Duration::from_secs(10);
 /// The group's setting on the broker that says when a member is dead (KIP-848).
@@ -75,11 +81,19 @@ impl<'a> Admin<'a> {
             names.extend(self.upstreams().into_iter().map(|name| (name, new.partitions)));
         }
         let letters = self.letter_bytes_wanted(&admin).await.unwrap_or(DEAD_LETTER_ROOM + 1_048_588).to_string();
+        let (holds, retention) = (self.holds(), HOLD_RETENTION_MS.to_string());
         let topics: Vec<NewTopic<'_>> = names
             .iter()
             .map(|(name, partitions)| {
                 let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(new.replication));
-                if *name == self.topics.dlq { topic.set("max.message.bytes", &letters) } else { topic }
+                if *name == self.topics.dlq {
+                    topic.set("max.message.bytes", &letters)
+                } else if holds.contains(name) {
+                    let settings = hold_settings(&retention);
+                    settings.into_iter().fold(topic, |topic, (setting, value)| topic.set(setting, value))
+                } else {
+                    topic
+                }
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
@@ -115,7 +129,9 @@ impl<'a> Admin<'a> {
         }
         // rdkafka serves no token refresh on an admin client, so with OAUTHBEARER the next question cannot be asked.
         if self.clients.config().security.sasl_mechanism != Some(SaslMechanism::Oauthbearer) && problems.is_empty() {
-            self.check_letters(&mut problems).await?;
+            let admin = self.admin()?;
+            self.check_letters(&admin, &mut problems).await?;
+            self.check_holds(&admin, &holds, &mut problems).await?;
         }
         Ok(problems)
     }
@@ -146,11 +162,14 @@ impl<'a> Admin<'a> {
         ))
     }
 
-    async fn check_letters(&self, problems: &mut Vec<String>) -> Result<(), ClientError> {
-        let admin = self.admin()?;
-        let wanted = self.letter_bytes_wanted(&admin).await?;
+    async fn check_letters(
+        &self,
+        admin: &AdminClient<ClientEvents>,
+        problems: &mut Vec<String>,
+    ) -> Result<(), ClientError> {
+        let wanted = self.letter_bytes_wanted(admin).await?;
         let dlq = &self.topics.dlq;
-        if let Some(has) = self.max_message_bytes(&admin, &[dlq.as_str()]).await?.first()
+        if let Some(has) = self.max_message_bytes(admin, &[dlq.as_str()]).await?.first()
             && *has < wanted
         {
             problems.push(format!(
@@ -169,20 +188,57 @@ impl<'a> Admin<'a> {
         Ok(largest.unwrap_or(1_048_588) + DEAD_LETTER_ROOM)
     }
 
+    /// A broker that deletes what waits for its credential loses it silently.
+    async fn check_holds(
+        &self,
+        admin: &AdminClient<ClientEvents>,
+        holds: &[String],
+        problems: &mut Vec<String>,
+    ) -> Result<(), ClientError> {
+        let names: Vec<&str> = holds.iter().map(String::as_str).collect();
+        let retention = HOLD_RETENTION_MS.to_string();
+        for topic in self.settings(admin, &names).await? {
+            let OwnedResourceSpecifier::Topic(name) = &topic.specifier else { continue };
+            for (setting, wanted) in hold_settings(&retention) {
+                let Some(has) = topic.get(setting).and_then(|entry| entry.value.as_deref()) else { continue };
+                // -1 is for ever.
+                let long_enough = |has: &str| has == "-1" || has.parse().is_ok_and(|ms: u128| ms >= HOLD_RETENTION_MS);
+                if has != wanted && !(setting == RETENTION_MS && long_enough(has)) {
+                    problems.push(format!(
+                        "hold topic {name} has {setting} {has}: jobs that wait for their credential would be deleted before they \
+                         expire (an event lives for up to 28 days); set it to {wanted}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// `max.message.bytes` of those of the topics that exist.
     async fn max_message_bytes(
         &self,
         admin: &AdminClient<ClientEvents>,
         topics: &[&str],
     ) -> Result<Vec<u64>, ClientError> {
+        let settings = self.settings(admin, topics).await?;
+        let value = |topic: &ConfigResource| topic.get("max.message.bytes")?.value.as_ref()?.parse().ok();
+        Ok(settings.iter().filter_map(value).collect())
+    }
+
+    /// The settings of those of the topics that exist and that we may look at.
+    async fn settings(
+        &self,
+        admin: &AdminClient<ClientEvents>,
+        topics: &[&str],
+    ) -> Result<Vec<ConfigResource>, ClientError> {
+        // librdkafka refuses to ask about nothing.
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
         let asked: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let answers = admin.describe_configs(&asked, &options).await;
-        let answers = answers.map_err(|error| self.unreachable(error.to_string()))?;
-        let values = answers.into_iter().filter_map(|answer| {
-            answer.ok()?.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok())
-        });
-        Ok(values.collect())
+        Ok(answers.map_err(|error| self.unreachable(error.to_string()))?.into_iter().flatten().collect())
     }
 
     fn admin(&self) -> Result<AdminClient<ClientEvents>, ClientError> {
@@ -192,4 +248,11 @@ impl<'a> Admin<'a> {
     fn unreachable(&self, why: String) -> ClientError {
         ClientError::Unreachable { servers: self.clients.config().bootstrap_servers.clone(), why }
     }
+}
+
+const RETENTION_MS: &str = "retention.ms";
+
+/// What keeps a hold topic's jobs for as long as any can live.
+fn hold_settings(retention_ms: &str) -> [(&'static str, &str); 3] {
+    [(RETENTION_MS, retention_ms), ("retention.bytes", "-1"), ("cleanup.policy", "delete")]
 }

@@ -10,13 +10,13 @@ use super::Pipeline;
 use super::gather::Stalled;
 use crate::delivery::codec::{self, Finality};
 use crate::delivery::{Reason, Subject, Withdrawal};
-use crate::event::{Cancel, UserId};
+use crate::event::{Cancel, LIFETIME_MAX, UserId};
 use crate::seam::{Clock, Forwarder, PolicySource, PushProvider, Query, Record, Settlement};
 
 /// How long taking a notification back is worth a push. A phone that was off for longer shows its own expiry.
 const WORTH_SENDING: Duration = Duration::from_secs(24 * 3600);
 /// How long an answered request is remembered: the longest that an event can live, so that no retry outlives it.
-const REMEMBERED: Duration = Duration::from_secs(28 * 24 * 3600);
+const REMEMBERED: Duration = LIFETIME_MAX;
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     /// A Cancel on an event topic.

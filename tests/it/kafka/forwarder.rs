@@ -12,13 +12,13 @@ use watchbell::delivery::{
 use watchbell::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
 use watchbell::kafka::admin::{Admin, NewTopics};
 use watchbell::kafka::client::Clients;
-use watchbell::kafka::config::{GroupProtocol, TopicsConfig};
+use watchbell::kafka::config::TopicsConfig;
 use watchbell::kafka::forwarder::KafkaForwarder;
 use watchbell::kafka::headers;
 use watchbell::seam::{Feed, Forward, Forwarder, RawRecord, Settlement};
 
 use super::{config, topics};
-use crate::support::kafka::{Reader, create_topics, create_topics_with};
+use crate::support::kafka::{Reader, create_topics};
 use crate::support::services::{shared_kafka, unique};
 use crate::support::{SOON, block_on, eventually};
 
@@ -194,64 +194,6 @@ fn a_java_consumer_prints_our_dead_letters() {
     for part in wanted {
         assert!(printed.contains(part), "{part} is not in: {printed}\n{}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-#[test]
-fn topics_are_made_and_checked() {
-    // `topics create` makes what is missing and nothing twice; the check at start tells a missing topic, a hold topic with several
-    // partitions and dead letters that could not take the largest input.
-    let kafka = shared_kafka();
-    let clients = Clients::new(config(&kafka, &unique("group"))).unwrap();
-    let topics = topics(&unique("admin"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let credentials = ["apns.main", "fcm.main"];
-    let problems = || {
-        let (clients, topics) = (clients.clone(), topics.clone());
-        runtime.block_on(async move {
-            let asked = async move { Admin::new(&clients, &topics, credentials).problems().await };
-            tokio::spawn(asked).await.unwrap().unwrap()
-        })
-    };
-    assert_eq!(problems().len(), 20, "every topic is missing");
-
-    let sizes = [("max.message.bytes", "3000000")];
-    create_topics_with(&kafka, &[(&topics.otp_received, 2)], &sizes);
-    create_topics(&kafka, &[(&topics.hold("fcm.main"), 3)]);
-    let admin = Admin::new(&clients, &topics, credentials);
-    let new = NewTopics { partitions: 3, replication: 1, with_upstreams: true };
-    assert_eq!(block_on(admin.create(&new)).unwrap().len(), 18);
-    assert_eq!(block_on(admin.create(&new)).unwrap(), Vec::<String>::new());
-    let told = eventually("one problem", SOON, || Some(problems()).filter(|problems| problems.len() == 1));
-    assert!(told[0].contains("hold.fcm.main has 3 partitions"), "{told:?}");
-
-    let small = super::topics(&unique("small"));
-    create_topics(&kafka, &[(&small.dlq, 1)]);
-    block_on(Admin::new(&clients, &small, []).create(&new)).unwrap();
-    let told = eventually("one problem", SOON, || {
-        let (clients, small) = (clients.clone(), small.clone());
-        let told = runtime.block_on(async move {
-            let asked = async move { Admin::new(&clients, &small, []).problems().await };
-            tokio::spawn(asked).await.unwrap().unwrap()
-        });
-        Some(told).filter(|told| told.len() == 1)
-    });
-    assert!(told[0].contains("set its max.message.bytes to 1114124"), "{told:?}");
-}
-
-#[test]
-fn the_brokers_own_session_is_measured() {
-    // Under KIP-848 the broker decides how long a dead worker goes unnoticed; the worker asks for that and warns when it is too long.
-    // The tests' brokers have 6 s, and no classic group is asked about.
-    let kafka = shared_kafka();
-    let mut config = config(&kafka, &unique("group"));
-    let topics = topics("unused");
-    let classic = Clients::new(config.clone()).unwrap();
-    assert_eq!(block_on(Admin::new(&classic, &topics, []).measured_session()), None);
-    config.group_protocol = GroupProtocol::Consumer;
-    let clients = Clients::new(config).unwrap();
-    let admin = Admin::new(&clients, &topics, []);
-    assert_eq!(block_on(admin.measured_session()), Some(Duration::from_secs(6)));
-    assert_eq!(block_on(admin.session_warning()), None);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The Kafka adapters against a real broker.
+mod admin;
 mod forwarder;
 pub mod member;
 mod rebalance;

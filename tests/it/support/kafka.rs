@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -58,6 +58,15 @@ pub fn create_topics_with(bootstrap: &str, topics: &[(&str, i32)], settings: &[(
     for result in block_on(admin.create_topics(&topics, &options)).unwrap() {
         result.unwrap();
     }
+}
+
+/// The configuration of a topic, defaults included.
+pub fn topic_settings(bootstrap: &str, topic: &str) -> BTreeMap<String, String> {
+    let admin: AdminClient<_> = config(bootstrap).create().unwrap();
+    let asked = [ResourceSpecifier::Topic(topic)];
+    let answers = block_on(admin.describe_configs(&asked, &AdminOptions::new())).unwrap();
+    let entries = answers.into_iter().next().unwrap().unwrap().entries;
+    entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
 /// Produces records; idempotent, flushed by [`Producer::flush`] and on drop.
