@@ -72,7 +72,21 @@ impl Clients {
 
     /// What a client says of itself goes here.
     pub fn events(&self, name: &'static str) -> ClientEvents {
-        ClientEvents { name, tokens: self.tokens.clone(), ..ClientEvents::default() }
+        self.events_with(name, ())
+    }
+
+    /// The same, for a client with callbacks of its own, which need `own`.
+    pub(super) fn events_with<T>(&self, name: &'static str, own: T) -> ClientEvents<T> {
+        ClientEvents {
+            name,
+            tokens: self.tokens.clone(),
+            served: 0.into(),
+            errors: 0.into(),
+            logged_at: 0.into(),
+            suppressed: 0.into(),
+            last_error: None.into(),
+            own,
+        }
     }
 
     /// The properties that all clients share.
@@ -214,9 +228,10 @@ impl Clients {
     }
 }
 
-/// The context of a client: its log lines, its errors, its token. Cheap to ask, written from librdkafka's serving thread.
-#[derive(Debug, Default)]
-pub struct ClientEvents {
+/// The context of a client: its log lines, its errors, its token; and what its own callbacks need. Cheap to ask, written from
+/// librdkafka's serving thread.
+#[derive(Debug)]
+pub struct ClientEvents<T = ()> {
     name: &'static str,
     tokens: Option<Arc<TokenSource>>,
     /// Everything that was served besides records: tells a poll that found nothing from one that served an event.
@@ -226,9 +241,10 @@ pub struct ClientEvents {
     logged_at: AtomicI64,
     suppressed: AtomicU64,
     last_error: std::sync::Mutex<Option<String>>,
+    pub(super) own: T,
 }
 
-impl ClientEvents {
+impl<T> ClientEvents<T> {
     /// Events served so far.
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
@@ -274,7 +290,7 @@ impl ClientEvents {
     }
 }
 
-impl ClientContext for ClientEvents {
+impl<T: Send + Sync + 'static> ClientContext for ClientEvents<T> {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Message, OwnedHeaders};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
@@ -96,30 +94,7 @@ impl Board {
 }
 
 /// The producer's context.
-pub(super) struct DeliveryContext {
-    pub(super) events: ClientEvents,
-    pub(super) board: Arc<Board>,
-}
-
-impl ClientContext for DeliveryContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = ClientEvents::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.events.log(level, facility, line);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.events.stats_raw(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.events.error(error, reason);
-    }
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.events.generate_oauth_token(config)
-    }
-}
+pub(super) type DeliveryContext = ClientEvents<Arc<Board>>;
 
 impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = Arc<Settlement>;
@@ -127,17 +102,17 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Arc<Settlement>) {
         match result {
             Ok(_) => {
-                self.board.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.own.acknowledged.fetch_add(1, Ordering::Relaxed);
                 settlement.release();
             }
             Err((error, message)) => {
                 // A record taken back from a dead producer is no news: the next one writes it.
                 let purged = [Some(RDKafkaErrorCode::PurgeQueue), Some(RDKafkaErrorCode::PurgeInflight)];
                 if !purged.contains(&error.rdkafka_error_code()) {
-                    self.events.report(&format!("{} refuses a record", message.topic()), error, "");
+                    self.report(&format!("{} refuses a record", message.topic()), error, "");
                 }
                 let headers = message.headers().map(|headers| headers.detach());
-                self.board.keep(message.topic(), message.key(), message.payload(), headers, settlement);
+                self.own.keep(message.topic(), message.key(), message.payload(), headers, settlement);
             }
         }
     }

@@ -103,7 +103,7 @@ impl KafkaForwarder {
             acknowledged: board.acknowledged.load(Ordering::Relaxed),
             given_back: board.given_back.load(Ordering::Relaxed),
             replaced: board.replaced.load(Ordering::Relaxed),
-            errors: producer.context().events.errors(),
+            errors: producer.context().errors(),
         }
     }
 
@@ -140,7 +140,7 @@ impl std::fmt::Debug for KafkaForwarder {
 }
 
 fn producer(clients: &Clients, board: &Arc<Board>) -> Result<Produced, ClientError> {
-    let context = DeliveryContext { events: clients.events("producer"), board: Arc::clone(board) };
+    let context: DeliveryContext = clients.events_with("producer", Arc::clone(board));
     clients.producer().create_with_context(context).map_err(ClientError::Create)
 }
 
@@ -210,7 +210,7 @@ impl Inner {
         let delivery_opaque = Arc::clone(settlement);
         let record = BaseRecord { topic, partition: None, payload, key, timestamp: None, headers, delivery_opaque };
         let Err((error, refused)) = self.producer().send(record) else { return };
-        self.producer().context().events.report("a record cannot be written yet and waits", &error, topic);
+        self.producer().context().report("a record cannot be written yet and waits", &error, topic);
         self.board.keep(topic, key, payload, refused.headers, refused.delivery_opaque);
     }
 

@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -29,53 +27,32 @@ pub(super) enum Change {
     Revoke { list: TopicPartitionList, lost: bool },
 }
 
-/// librdkafka's view of us.
-#[derive(Debug)]
-pub(super) struct GroupContext {
-    pub(super) events: ClientEvents,
-    pub(super) changes: Mutex<Vec<Change>>,
+/// What rebalances need of librdkafka's view of us.
+#[derive(Debug, Default)]
+pub(super) struct Rebalances {
+    changes: Mutex<Vec<Change>>,
     /// Set by the reader before it lets go of the consumer.
     pub(super) closing: AtomicBool,
 }
 
-impl GroupContext {
-    pub(super) fn new(events: ClientEvents) -> Self {
-        Self { events, changes: Mutex::default(), closing: false.into() }
-    }
-
-    pub(super) fn take_changes(&self) -> Vec<Change> {
+impl Rebalances {
+    /// Those that came since the last call.
+    pub(super) fn take(&self) -> Vec<Change> {
         std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl ClientContext for GroupContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = ClientEvents::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.events.log(level, facility, line);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.events.stats_raw(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.events.error(error, reason);
-    }
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.events.generate_oauth_token(config)
-    }
-}
+/// librdkafka's view of us.
+pub(super) type GroupContext = ClientEvents<Rebalances>;
 
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        self.events.serve();
+        self.serve();
         let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
+        if self.own.closing.load(Ordering::Acquire) {
             let answered = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
             if let Err(error) = answered {
-                self.events.report("a rebalance while closing could not be answered", &error, "");
+                self.report("a rebalance while closing could not be answered", &error, "");
             }
             return;
         }
@@ -83,11 +60,11 @@ impl ConsumerContext for GroupContext {
             true => Change::Assign(list.clone()),
             false => Change::Revoke { list: list.clone(), lost: consumer.assignment_lost() },
         };
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.own.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 
     fn commit_callback(&self, _result: rdkafka::error::KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.events.serve();
+        self.serve();
     }
 }
 
@@ -175,7 +152,7 @@ impl Shared {
 
     pub(super) fn report(&self, what: &str, error: &KafkaError) {
         if let Some(context) = self.events.get() {
-            context.events.report(what, error, "");
+            context.report(what, error, "");
         }
     }
 }

@@ -133,19 +133,19 @@ impl Reader {
     /// Serves everything on the main queue: rebalances, errors, log lines, token refreshes.
     fn serve(&mut self) {
         loop {
-            let before = self.consumer.context().events.served();
+            let before = self.consumer.context().served();
             match self.consumer.poll(Duration::ZERO) {
                 Some(Ok(_)) => {
                     // Every partition is split off before it is assigned, so no record comes this way.
                     tracing::error!("a record came on the main queue and is left to the next owner of its partition");
                 }
-                Some(Err(error)) => self.consumer.context().events.report("the group reports an error", &error, ""),
+                Some(Err(error)) => self.consumer.context().report("the group reports an error", &error, ""),
                 // Nothing was there, rather than an event that was no record.
-                None if self.consumer.context().events.served() == before => break,
+                None if self.consumer.context().served() == before => break,
                 None => {}
             }
         }
-        for change in self.consumer.context().take_changes() {
+        for change in self.consumer.context().own.take() {
             match change {
                 Change::Assign(list) => self.assign(&list),
                 Change::Revoke { list, lost } => self.revoke(list, lost),
@@ -175,7 +175,7 @@ impl Reader {
             terms.push(term);
         }
         if let Err(error) = self.consumer.incremental_assign(list) {
-            self.consumer.context().events.report("partitions could not be taken", &error, "");
+            self.consumer.context().report("partitions could not be taken", &error, "");
         }
         if !terms.is_empty() {
             tracing::info!(partitions = terms.len(), "partitions came");
@@ -215,7 +215,7 @@ impl Reader {
     fn give_back(&self, revoke: &Revoke) {
         revoke.terms.iter().for_each(|term| self.shared.remove(term));
         if let Err(error) = self.consumer.incremental_unassign(&revoke.list) {
-            self.consumer.context().events.report("partitions could not be given back", &error, "");
+            self.consumer.context().report("partitions could not be given back", &error, "");
         }
     }
 
@@ -340,8 +340,8 @@ impl Reader {
         done.recv_timeout(LAST_COMMIT_MAX).ok();
         terms.iter().for_each(|term| self.shared.remove(term));
         self.partitions.clear();
-        self.consumer.context().closing.store(true, Ordering::Release);
-        for change in self.consumer.context().take_changes() {
+        self.consumer.context().own.closing.store(true, Ordering::Release);
+        for change in self.consumer.context().own.take() {
             if let Change::Revoke { list, .. } = change {
                 self.consumer.incremental_unassign(&list).ok();
             }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{ClientError, Clients};
 use super::commits::Committer;
-use super::group::{GroupContext, Shared};
+use super::group::{GroupContext, Rebalances, Shared};
 use super::reader::{Parts, Reader};
 use crate::seam::{Budget, Feed, Lease, Record, RecordSource};
 
@@ -77,7 +77,7 @@ impl Source {
         let prefetch_kib = subscription.prefetch_kib / u32::try_from(partitions).unwrap_or(u32::MAX);
         let prefetch_kib = prefetch_kib.clamp(*PREFETCH_KIB.start(), *PREFETCH_KIB.end());
         let properties = clients.consumer(&subscription.group, prefetch_kib);
-        let context = GroupContext::new(clients.events("consumer"));
+        let context: GroupContext = clients.events_with("consumer", Rebalances::default());
         let mut consumer: BaseConsumer<GroupContext> =
             properties.create_with_context(context).map_err(ClientError::Create)?;
 
@@ -256,7 +256,7 @@ impl SourceHandle {
             maps_full: load(&counters.maps_full),
             lost: load(&counters.lost),
             undrained: load(&counters.undrained),
-            errors: self.shared.events.get().map_or(0, |context| context.events.errors()),
+            errors: self.shared.events.get().map_or(0, |context| context.errors()),
         }
     }
 }
