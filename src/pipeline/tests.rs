@@ -14,7 +14,7 @@ use crate::seam::{Feed, Forward, LeaseState};
 
 /// An accepted push ends its job, and its offset is finished only when the outcome was acknowledged.
 #[tokio::test]
-async fn accepted() {
+async fn invariant_02_finished_when_acknowledged() {
     let bench = Bench::new().person("u", 1);
     bench.forwarder.slow.store(true, SeqCst);
     bench.handle(otp_record(&bench.lease, 5, &otp("e", &["u"]))).await;

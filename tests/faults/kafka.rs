@@ -36,7 +36,7 @@ fn outcome(forwarder: &KafkaForwarder, user: &str, settlement: &std::sync::Arc<S
 }
 
 #[test]
-fn forwards_survive_a_broker_that_goes_and_comes() {
+fn invariant_02_forwards_survive_a_broker_that_goes_and_comes() {
     // Everything published before, while and after the broker is away is acknowledged in the end, each once; nothing is told to be
     // acknowledged while it is not.
     let mut broker = Broker::start();
@@ -72,7 +72,7 @@ fn forwards_survive_a_broker_that_goes_and_comes() {
 }
 
 #[test]
-fn invariant_9_a_lost_partition_is_fenced_and_comes_again() {
+fn invariant_09_a_lost_partition_is_fenced_and_comes_again() {
     // When the group could not be reached for a session, somebody else may own the partitions: leases are fenced without a commit, and
     // when the group is joined again, what was unfinished is handed over again under another lease.
     let broker = Broker::start();

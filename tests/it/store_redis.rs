@@ -79,7 +79,7 @@ async fn deaf(policy: &Policy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policy_is_fresh_everywhere() {
+async fn invariant_10_policy_is_fresh_everywhere() {
     // A change of a preference, a device or a setting that was announced everywhere reaches the caches of other processes long before
     // their TTL, whichever of them read it first, again and again.
     let place = shared().await;

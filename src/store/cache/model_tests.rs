@@ -322,7 +322,7 @@ fn orders() -> impl Iterator<Item = u64> {
 /// Policy is fresh: in 8,000 orders of everything that may happen, no answer is older than the bound, none is older than an invalidation
 /// that was acted upon, and versions never go back.
 #[test]
-fn no_read_is_older_than_the_bound() {
+fn invariant_10_no_read_is_older_than_the_bound() {
     let mut answers = 0;
     for seed in orders() {
         answers += play(seed, Sabotage::None).unwrap_or_else(|what| panic!("{what}"));

@@ -35,7 +35,7 @@ fn many_keys() -> Vec<String> {
 }
 
 #[test]
-fn invariant_9_rebalances_under_load_repeat_and_lose_nothing() {
+fn invariant_09_rebalances_under_load_repeat_and_lose_nothing() {
     // While members come and go, every record is handed over exactly once and each partition keeps its order: a partition moves only
     // after what was begun has ended and was committed.
     for protocol in PROTOCOLS {
@@ -135,7 +135,7 @@ fn moving(kafka: &str, config: &KafkaConfig, topic: &str) -> (Member, Member, Re
 }
 
 #[test]
-fn invariant_9_a_revoked_partition_drains_before_it_moves() {
+fn invariant_09_a_revoked_partition_drains_before_it_moves() {
     // What was begun may end within the drain; it is committed, and the next owner does not get it. The kept partition never notices.
     for protocol in PROTOCOLS {
         let (kafka, topic) = (shared_kafka(), unique("drains"));
@@ -160,7 +160,7 @@ fn invariant_9_a_revoked_partition_drains_before_it_moves() {
 }
 
 #[test]
-fn invariant_9_what_does_not_drain_is_fenced_and_comes_again() {
+fn invariant_09_what_does_not_drain_is_fenced_and_comes_again() {
     // After the drain's time nothing may be sent under the old lease; the record goes to the next owner, and a late ending under
     // the old lease changes nothing for it.
     let (kafka, topic) = (shared_kafka(), unique("fenced"));
@@ -181,7 +181,7 @@ fn invariant_9_what_does_not_drain_is_fenced_and_comes_again() {
 }
 
 #[test]
-fn invariant_9_a_partition_that_comes_back_delivers_again() {
+fn invariant_09_a_partition_that_comes_back_delivers_again() {
     // A partition that was revoked and is assigned again gives its records, as if it had never been away.
     for protocol in PROTOCOLS {
         let (kafka, topic) = (shared_kafka(), unique("back"));

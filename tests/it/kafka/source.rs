@@ -94,7 +94,7 @@ fn a_restart_repeats_only_what_was_unfinished() {
 }
 
 #[test]
-fn a_budget_bounds_what_is_in_flight_and_loses_nothing() {
+fn invariant_12_a_budget_bounds_what_is_in_flight_and_loses_nothing() {
     // Never more records in flight than the budget has places; the rest waits in its queue and comes, each once and in order.
     let (kafka, topic) = (shared_kafka(), unique("budget"));
     create_topics(&kafka, &[(&topic, 2)]);
@@ -139,7 +139,7 @@ fn a_feed_without_room_does_not_hold_up_another() {
 }
 
 #[test]
-fn a_full_map_of_completed_offsets_back_pressures() {
+fn invariant_12_a_full_map_of_completed_offsets_back_pressures() {
     // Records that stay unfinished far apart fill the map; then the partition waits, the map still fits into the commit, and when
     // they finish everything comes.
     let (kafka, topic) = (shared_kafka(), unique("full"));
