@@ -114,6 +114,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
             offset: job.origin.offset,
         }),
         last_reason: job.last_reason.clone(),
+        maybe_shown: job.maybe_shown,
         body,
     };
     buffer.reserve(record.encoded_len());
@@ -212,8 +213,8 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
         }
     };
     let origin = Origin { topic: origin.topic.into(), partition: origin.partition, offset: origin.offset };
-    let (attempts, last_reason) = (job.attempts, job.last_reason);
-    Ok(PushJob { kind: push, subject, user, device, attempts, first_seen, origin, last_reason })
+    let (attempts, last_reason, maybe_shown) = (job.attempts, job.last_reason, job.maybe_shown);
+    Ok(PushJob { kind: push, subject, user, device, attempts, first_seen, origin, last_reason, maybe_shown })
 }
 
 /// Appends an outcome's bytes. On the hot path: the fields are written in place, without a message of owned strings between.

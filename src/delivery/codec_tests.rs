@@ -41,6 +41,7 @@ fn job(kind: PushKind) -> PushJob {
         first_seen: at,
         origin: Origin { topic: "trusted-device".into(), partition: 4, offset: 5 },
         last_reason: "ServiceUnavailable".into(),
+        maybe_shown: false,
     }
 }
 

@@ -116,6 +116,8 @@ pub struct PushJob {
     pub origin: Origin,
     /// The reason of the last attempt; empty before the first.
     pub last_reason: String,
+    /// Whether an earlier attempt may have reached the phone, although no provider accepted it.
+    pub maybe_shown: bool,
 }
 
 /// What a job is about.
@@ -190,9 +192,15 @@ impl PushJob {
         let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
         let device = self.device.as_str();
         match self.kind {
-            PushKind::Show => JobId::show(workspace, kind, event.as_str(), self.user.as_str(), device),
+            PushKind::Show => self.shown_id(),
             PushKind::Withdraw => JobId::withdraw(workspace, kind, event.as_str(), self.user.as_str(), device),
         }
+    }
+
+    /// The id by which the phone knows the notification that this job shows or takes back.
+    pub fn shown_id(&self) -> JobId {
+        let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
+        JobId::show(workspace, kind, event.as_str(), self.user.as_str(), self.device.as_str())
     }
 }
 

@@ -78,12 +78,33 @@ pub enum Outcome {
         retry_after: Option<Duration>,
         /// What is in trouble.
         scope: RetryScope,
+        /// Whether the phone may have it all the same: the provider never said what became of it.
+        maybe_shown: bool,
     },
     /// Our credential, topic or project is wrong: nothing of this credential can work until somebody mends it.
     Misconfigured {
         /// The provider's reason.
         reason: Reason,
     },
+}
+
+impl Outcome {
+    /// Whether the phone may have it although nobody accepted it.
+    pub const fn maybe_shown(&self) -> bool {
+        match self {
+            Self::Retryable { maybe_shown, .. } => *maybe_shown,
+            Self::Accepted | Self::TokenInvalid { .. } | Self::Rejected { .. } | Self::Misconfigured { .. } => false,
+        }
+    }
+
+    /// The outcome of a second try, after a first one that may have been shown or not.
+    #[must_use]
+    pub fn after(mut self, first: &Self) -> Self {
+        if let Self::Retryable { maybe_shown, .. } = &mut self {
+            *maybe_shown |= first.maybe_shown();
+        }
+        self
+    }
 }
 
 /// What a retryable outcome speaks of.

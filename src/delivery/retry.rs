@@ -150,7 +150,7 @@ impl RetryPolicy {
             Outcome::Misconfigured { reason } if now >= expires_at => NextStep::Done(Ending::Expired(reason)),
             Outcome::Misconfigured { reason } => NextStep::Hold { reason },
             Outcome::Retryable { reason, .. } if attempts >= self.attempts_max => NextStep::DeadLetter { reason },
-            Outcome::Retryable { reason, retry_after, scope } => {
+            Outcome::Retryable { reason, retry_after, scope, maybe_shown: _ } => {
                 let wait = least_wait(retry_after, scope);
                 match tier(attempts, wait, expires_at.since(now)) {
                     Some(tier) => NextStep::Retry { tier, not_before: now.plus(tier.delay()), reason },
@@ -190,7 +190,7 @@ mod tests {
 
     fn retryable(retry_after: Option<u64>, scope: RetryScope) -> Outcome {
         let retry_after = retry_after.map(Duration::from_secs);
-        Outcome::Retryable { reason: Reason::known("ServiceUnavailable"), retry_after, scope }
+        Outcome::Retryable { reason: Reason::known("ServiceUnavailable"), retry_after, scope, maybe_shown: false }
     }
 
     fn after(attempts: u32, outcome: Outcome, left_secs: u64) -> NextStep {

@@ -85,6 +85,18 @@ id! {
     DeviceId
 }
 
+impl DeviceId {
+    /// A copy of an id that was checked before.
+    pub(crate) fn checked(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Whether a string obeys the rule of all ids.
+    pub(crate) fn admits(text: &str) -> bool {
+        check(text).is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

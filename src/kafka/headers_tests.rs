@@ -37,6 +37,7 @@ fn job() -> PushJob {
         first_seen: Timestamp(1_800_000_000_456),
         origin: Origin { topic: "identity-verification".into(), partition: 1, offset: 7 },
         last_reason: "InternalServerError".into(),
+        maybe_shown: false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::delivery::{
     Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Tier,
     Withdrawal,
 };
-use crate::event::{DeviceId, Event, NotificationType, Timestamp, UserId};
+use crate::event::{Event, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::notification::{Locale, Notification, render};
 use crate::policy::{DeviceView, Workspace};
 use crate::seam::{
@@ -29,9 +29,20 @@ pub(super) struct Attempt<'a> {
     pub(super) device: DeviceView<'a>,
     pub(super) workspace: &'a Workspace,
     pub(super) user_version: u64,
+    /// The job, and the notification that it shows or takes back.
+    pub(super) ids: Ids,
     /// Attempts made before this one.
     pub(super) attempts: u32,
+    /// Whether one of them may have been shown.
+    pub(super) maybe_shown: bool,
     pub(super) since: Since<'a>,
+}
+
+/// A job's id, and the one that the notification is known by on the phone.
+#[derive(Clone, Copy)]
+pub(super) struct Ids {
+    pub(super) job: JobId,
+    pub(super) shown: JobId,
 }
 
 /// What is shown or taken back.
@@ -83,6 +94,13 @@ impl<'a> About<'a> {
         }
     }
 
+    fn workspace(self) -> &'a WorkspaceId {
+        match self {
+            Self::Event(event, _) => &event.workspace,
+            Self::Withdrawal(withdrawal, _) => &withdrawal.workspace,
+        }
+    }
+
     fn expires_at(self) -> Timestamp {
         match self {
             Self::Event(event, _) => event.expires_at,
@@ -105,19 +123,8 @@ impl<'a> About<'a> {
 }
 
 impl Attempt<'_> {
-    pub(super) fn ids(&self) -> (JobId, JobId) {
-        let reference = self.subject.reference(self.workspace);
-        let (workspace, kind, event) = (reference.workspace, reference.kind, reference.event);
-        let (user, device) = (self.user.as_str(), self.device.id());
-        let collapse = JobId::show(workspace, kind, event, user, device);
-        match self.subject.kind() {
-            PushKind::Show => (collapse, collapse),
-            PushKind::Withdraw => (JobId::withdraw(workspace, kind, event, user, device), collapse),
-        }
-    }
-
     /// The job as it travels; made only when it must.
-    pub(super) fn job(&self, attempts: u32, first_seen: Timestamp, last_reason: &Reason) -> Option<Box<PushJob>> {
+    pub(super) fn job(&self, attempts: u32, first_seen: Timestamp, last_reason: &Reason) -> Box<PushJob> {
         let subject = match self.subject {
             About::Event(event, _) => {
                 let recipients = vec![self.user.clone()];
@@ -125,16 +132,17 @@ impl Attempt<'_> {
             }
             About::Withdrawal(withdrawal, _) => Subject::Withdrawal(Arc::clone(withdrawal)),
         };
-        Some(Box::new(PushJob {
+        Box::new(PushJob {
             kind: self.subject.kind(),
             subject,
             user: self.user.clone(),
-            device: DeviceId::new(self.device.id()).ok()?,
+            device: self.device.device_id(),
             attempts,
             first_seen,
             origin: self.since.origin(),
             last_reason: last_reason.as_str().to_owned(),
-        }))
+            maybe_shown: self.maybe_shown,
+        })
     }
 }
 
@@ -153,9 +161,9 @@ impl Since<'_> {
         }
     }
 
-    pub(super) const fn first_seen(self, now: Timestamp) -> Timestamp {
+    pub(super) fn first_seen(self, now: Timestamp, instant: Instant) -> Timestamp {
         match self {
-            Self::Record(_) => now,
+            Self::Record(record) => now.minus(instant.saturating_duration_since(record.read_at)),
             Self::Job(job) => job.first_seen,
         }
     }
@@ -223,9 +231,13 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         recipient: usize,
         device: DeviceView<'a>,
     ) -> Attempt<'a> {
+        let user = &event.recipients[recipient];
+        let job = JobId::show(event.workspace.as_str(), event.kind(), event.id.as_str(), user.as_str(), device.id());
         Attempt {
             subject: About::Event(event, notification),
-            user: &event.recipients[recipient],
+            ids: Ids { job, shown: job },
+            maybe_shown: false,
+            user,
             device,
             workspace: &resolved.workspace,
             user_version: resolved.users[recipient].version(),
@@ -275,10 +287,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             return Attempted::Fenced;
         }
         let timeout = self.config.push_timeout.min(expires_at.since(now));
-        let (job, collapse) = attempt.ids();
         let push = Push {
-            job,
-            collapse,
+            job: attempt.ids.job,
+            collapse: attempt.ids.shown,
             device: attempt.device,
             content: match attempt.subject {
                 About::Event(_, notification) => Content::Show(notification),
@@ -302,7 +313,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     /// What follows from anything but acceptance. `sent_at` is the moment before the send.
     async fn follow(
         &self,
-        attempt: Attempt<'_>,
+        mut attempt: Attempt<'_>,
         outcome: Outcome,
         credential: &CredentialId,
         sent_at: Timestamp,
@@ -311,6 +322,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let (now, instant) = (self.clock.now(), self.clock.instant());
         self.breakers_hear(credential, &outcome, instant);
         let attempts = attempt.attempts + 1;
+        attempt.maybe_shown |= outcome.maybe_shown();
         match self.config.retry.next(outcome, attempts, now, attempt.subject.expires_at()) {
             NextStep::Done(ending) => self.end(&attempt, &ending, attempts, settlement),
             NextStep::InvalidateToken { since, ending } => {
@@ -360,13 +372,10 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         if !self.wave.dead(attempt.device.app(), self.clock.instant()) {
             return;
         }
-        let Ok(device) = DeviceId::new(attempt.device.id()) else { return };
-        let reference = attempt.subject.reference(attempt.workspace);
-        let Ok(workspace) = crate::event::WorkspaceId::new(reference.workspace) else { return };
         let dead = DeadToken {
-            workspace,
+            workspace: attempt.subject.workspace().clone(),
             user: attempt.user.clone(),
-            device,
+            device: attempt.device.device_id(),
             installation: attempt.device.installation(),
             since: since.unwrap_or_else(|| sent_at.minus(self.config.clock_skew)),
         };

@@ -81,7 +81,12 @@ impl Bench {
 }
 
 pub(super) fn retryable() -> Outcome {
-    Outcome::Retryable { reason: Reason::known("ServiceUnavailable"), retry_after: None, scope: RetryScope::Provider }
+    Outcome::Retryable {
+        reason: Reason::known("ServiceUnavailable"),
+        retry_after: None,
+        scope: RetryScope::Provider,
+        maybe_shown: false,
+    }
 }
 
 pub(super) fn ended(user: &str, device: &str, ending: Ending) -> (String, String, Ending) {

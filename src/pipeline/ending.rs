@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Pipeline;
 use super::attempt::{Attempt, Held};
-use crate::delivery::{Ending, JobId, OutcomeRecord, PushKind, Reason, Tier};
+use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Tier};
 use crate::event::{Event, NotificationType, Timestamp, UserId};
 use crate::policy::UserEntry;
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
@@ -18,7 +18,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         self.balance.job_ended();
         self.count_ending(attempt.subject.notification_type(), ending, latency);
         let outcome = OutcomeRecord {
-            job: attempt.ids().0,
+            job: attempt.ids.job,
             workspace: reference.workspace,
             kind: reference.kind,
             event: reference.event,
@@ -106,6 +106,10 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         self.forwarder.outcome(&outcome, settlement);
     }
 
+    fn job_of(&self, attempt: &Attempt<'_>, attempts: u32, reason: &Reason) -> Box<PushJob> {
+        attempt.job(attempts, attempt.since.first_seen(self.clock.now(), self.clock.instant()), reason)
+    }
+
     pub(super) fn retry(
         &self,
         attempt: &Attempt<'_>,
@@ -115,16 +119,19 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         reason: &Reason,
         settlement: &Arc<Settlement>,
     ) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        let Some(job) = attempt.job(attempts, first_seen, reason) else { return };
+        let job = self.job_of(attempt, attempts, reason);
+        // Until then it is certain that no phone shows it: a Cancel need not take it back.
+        if attempt.subject.kind() == PushKind::Show && !attempt.maybe_shown {
+            let wait = not_before.since(self.clock.now());
+            self.unshown.note(attempt.ids.job, wait, self.clock.instant());
+        }
         self.balance.job_forwarded();
         self.signals.retried(tier, reason);
         self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
     }
 
     pub(super) fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        let Some(job) = attempt.job(attempt.attempts, first_seen, &held.reason) else { return };
+        let job = self.job_of(attempt, attempt.attempts, &held.reason);
         self.balance.job_forwarded();
         self.signals.held(&held.credential);
         self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
@@ -137,16 +144,14 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         reason: Reason,
         settlement: &Arc<Settlement>,
     ) {
-        let first_seen = attempt.since.first_seen(self.clock.now());
-        if let Some(job) = attempt.job(attempts, first_seen, &reason) {
-            tracing::warn!(job = %job.id(), reason = reason.as_str(), attempts, "job dead-lettered");
-            self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
-        }
+        let job = self.job_of(attempt, attempts, &reason);
+        tracing::warn!(job = %attempt.ids.job, reason = reason.as_str(), attempts, "job dead-lettered");
+        self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
         self.end(attempt, &Ending::DeadLettered(reason), attempts, settlement);
     }
 
     pub(super) fn panicked(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) {
-        tracing::error!(job = %attempt.ids().0, "a panic ended this job's attempt");
+        tracing::error!(job = %attempt.ids.job, "a panic ended this job's attempt");
         self.dead_letter_job(attempt, attempt.attempts + 1, Reason::known("panic"), settlement);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::plan::Planned;
 use super::{Pipeline, origin};
 use crate::delivery::{PushJob, PushKind, Subject, Tier};
-use crate::event::{DeviceId, Event, UserId};
+use crate::event::{Event, UserId};
 use crate::policy::DeviceView;
 use crate::seam::{Clock, Forward, Forwarder, LeaseState, PolicySource, PushProvider, Record, Resolved, Settlement};
 
@@ -65,7 +65,6 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         self.balance.job_planned();
         self.balance.job_forwarded();
         let now = self.clock.now();
-        let Ok(device) = DeviceId::new(device.id()) else { return };
         let kind = match &subject {
             Subject::Event(_) => PushKind::Show,
             Subject::Withdrawal(_) => PushKind::Withdraw,
@@ -74,11 +73,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             kind,
             subject,
             user: user.clone(),
-            device,
+            device: device.device_id(),
             attempts: 0,
-            first_seen: now,
+            first_seen: now.minus(self.clock.instant().saturating_duration_since(record.read_at)),
             origin: origin(record),
             last_reason: String::new(),
+            maybe_shown: false,
         };
         self.forwarder.publish(Forward::Job { tier: Tier::Now, not_before: now, job: Box::new(job) }, settlement);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use super::attempt::{About, Attempt, Attempted, Held, Since};
+use super::attempt::{About, Attempt, Attempted, Held, Ids, Since};
 use super::gather::Stalled;
 use super::{Pipeline, plan, raw};
 use crate::delivery::codec::{self, JobError};
@@ -130,7 +130,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             device,
             workspace: &resolved.workspace,
             user_version: resolved.users[0].version(),
+            ids: Ids { job: job.id(), shown: job.shown_id() },
             attempts: job.attempts,
+            maybe_shown: job.maybe_shown,
             since: Since::Job(job),
         };
         match self.attempt(attempt, lease, settlement).await {

@@ -20,6 +20,7 @@ mod gather;
 mod hold;
 mod job;
 mod plan;
+mod unshown;
 mod wave;
 mod withdraw;
 
@@ -88,6 +89,7 @@ pub struct Pipeline<S, P, F, C> {
     signals: FlowSignals,
     breakers: breaker::Breakers,
     wave: wave::Waves,
+    unshown: unshown::Unshown,
 }
 
 /// What gathering made of an event's record.
@@ -120,6 +122,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             signals: FlowSignals::default(),
             breakers,
             wave,
+            unshown: unshown::Unshown::default(),
         }
     }
 

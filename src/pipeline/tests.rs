@@ -7,7 +7,7 @@ use prost::Message as _;
 use super::FlowConfig;
 use super::bench::{Bench, ended, retryable};
 use super::fakes::{Answer, FakeLease, NOW, otp, otp_record, record, user};
-use crate::delivery::{Ending, Outcome, PushKind, Reason, Tier};
+use crate::delivery::{Ending, Outcome, Reason, Tier};
 use crate::event::{Headers, NotificationType, TYPE_HEADER, Timestamp, wire};
 use crate::policy::{Preference, Setting, Workspace};
 use crate::seam::{Feed, Forward, LeaseState};
@@ -277,46 +277,6 @@ async fn explodes() {
     again.next_recipient = 84;
     bench.handle(again).await;
     assert_eq!(bench.forwards().len(), 16 * 3);
-}
-
-/// A cancel is remembered before anything is taken back, and each device gets a job that names the first one's entry.
-#[tokio::test]
-async fn cancel_withdraws() {
-    let bench = Bench::new().person("u", 1);
-    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
-    let mut cancel = otp("c", &["u"]);
-    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: "e".into() }));
-    bench.handle(otp_record(&bench.lease, 1, &cancel)).await;
-    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
-    bench.handle(bench.job_record(2)).await;
-    let pushed = bench.provider.pushed.lock().unwrap();
-    assert!(pushed[1].withdrawal);
-    assert_eq!(pushed[1].collapse, pushed[0].job);
-    assert_ne!(pushed[1].job, pushed[0].job);
-}
-
-/// A final decision withdraws the request from the person's phones; one that is not final does nothing.
-#[tokio::test]
-async fn decision_withdraws() {
-    let bench = Bench::new().person("u", 2);
-    let decision = |body| wire::Decision {
-        workspace_id: "w".into(),
-        r#type: wire::NotificationType::IdentityVerification.into(),
-        event_id: "e".into(),
-        user_id: "u".into(),
-        decision_id: "x".into(),
-        at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
-        body: Some(body),
-    };
-    let open = decision(wire::decision::Body::Asked(wire::Asked::default()));
-    bench.handle(record(Feed::Decision, &bench.lease, 0, "u", open.encode_to_vec())).await;
-    assert!(bench.forwards().is_empty());
-    let decided = decision(wire::decision::Body::Decided(wire::Decided::default()));
-    bench.handle(record(Feed::Decision, &bench.lease, 1, "u", decided.encode_to_vec())).await;
-    let forwards = bench.forwards();
-    let withdraws = |forward: &Forward| matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw);
-    assert!(forwards.len() == 2 && forwards.iter().all(withdraws));
-    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
 }
 
 /// A job of a newer schema waits for a newer worker byte for byte; a value that is no job is dead-lettered.

@@ -1,15 +1,16 @@
 //! Withdrawals: an earlier event no longer matters, because upstream cancelled it or somebody answered.
 //!
 //! The withdrawal is remembered first, so that a job that still waits in a tier sees it; then every device of the person gets a job that
-//! takes the notification back. Whether a device ever showed it is not known: taking back what was never shown shows nothing new on
-//! Android and one silent, passive entry at most on iOS.
+//! takes the notification back. A device whose push was refused by this process, and still waits in a tier, gets none: it showed nothing
+//! and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
+//! nothing new on Android and one silent, passive entry at most on iOS.
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pipeline;
 use super::gather::Stalled;
 use crate::delivery::codec::{self, Finality};
-use crate::delivery::{Reason, Subject, Withdrawal};
+use crate::delivery::{JobId, Reason, Subject, Withdrawal};
 use crate::event::{Cancel, LIFETIME_MAX, UserId};
 use crate::seam::{Clock, Forwarder, PolicySource, PushProvider, Query, Record, Settlement};
 
@@ -89,6 +90,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             .iter()
             .zip(&resolved.users)
             .flat_map(|(user, entry)| entry.devices().map(move |device| (user, device)))
+            .filter(|(user, device)| {
+                let (workspace, event) = (withdrawal.workspace.as_str(), withdrawal.event.as_str());
+                let shown = JobId::show(workspace, withdrawal.kind, event, user.as_str(), device.id());
+                !self.unshown.waits(shown, self.clock.instant())
+            })
             .collect();
         for chunk in devices.chunks(self.config.chunk_jobs) {
             let acknowledged = Settlement::waiting();
@@ -100,3 +106,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 }
+
+#[cfg(test)]
+#[path = "withdraw_tests.rs"]
+mod tests;

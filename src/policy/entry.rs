@@ -197,7 +197,8 @@ impl UserEntry {
         for _ in 0..bytes[HEADER_BYTES - 1] {
             let (device, tail) = DeviceView::split(rest).ok_or(EntryError::Malformed)?;
             let texts = [device.id, device.app, device.locale, device.token];
-            if texts.into_iter().any(|text| std::str::from_utf8(text).is_err()) || device.flags > 3 {
+            let texts = texts.into_iter().all(|text| std::str::from_utf8(text).is_ok());
+            if !texts || !DeviceId::admits(device.id()) || device.flags > 3 {
                 return Err(EntryError::Malformed);
             }
             rest = tail;
@@ -303,6 +304,11 @@ impl<'a> DeviceView<'a> {
         text(self.id)
     }
 
+    /// The row's id, to keep.
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId::checked(self.id())
+    }
+
     /// The platform.
     pub fn platform(&self) -> Platform {
         if self.flags & 1 == 0 { Platform::Apns } else { Platform::Fcm }
@@ -350,7 +356,7 @@ impl fmt::Debug for DeviceView<'_> {
     }
 }
 
-/// Every text was checked when the entry was made; checking again here would be work on each read for a case that cannot be.
+/// Every text was checked when the entry was made, so this never gives the default.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -47,7 +47,14 @@ pub(super) fn unanswered(error: &SendError) -> Outcome {
         SendError::Unknown { cause: Unknown::ConnectionLost(_), .. } => "connection_lost",
         SendError::Deadline => "deadline",
     };
-    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider }
+    let maybe_shown = matches!(error, SendError::Unknown { .. });
+    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider, maybe_shown }
+}
+
+/// Whether an answer that asks for another try leaves open what became of the push: a server that says that it is too busy, or gone,
+/// has not passed it on; one that failed in the middle may have.
+pub(super) const fn leaves_open(status: u16) -> bool {
+    status >= 500 && status != 503
 }
 
 #[cfg(test)]
@@ -77,6 +84,13 @@ mod tests {
         }
     }
 
+    /// A provider that turned a push away has not shown it; one that broke in the middle may have, and so may one that never answered.
+    #[test]
+    fn what_may_be_shown() {
+        let open: Vec<u16> = (100..600).filter(|status| leaves_open(*status) && *status <= 504).collect();
+        assert_eq!(open, [500, 501, 502, 504]);
+    }
+
     /// No answer never costs a device its token: it is tried again, unless the request itself cannot be sent.
     #[test]
     fn no_answer() {
@@ -90,7 +104,7 @@ mod tests {
         for (error, expected) in cases {
             let outcome = unanswered(&error);
             assert!(
-                matches!(&outcome, Outcome::Retryable { reason, .. } if reason.as_str() == expected),
+                matches!(&outcome, Outcome::Retryable { reason, maybe_shown: false, .. } if reason.as_str() == expected),
                 "{outcome:?}"
             );
         }

@@ -10,6 +10,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::delivery::{Outcome, Reason, RetryScope};
 use crate::event::Timestamp;
+use crate::provider::answer::leaves_open;
 use crate::provider::standing::{Standing, Trust};
 
 /// The least wait after too many pushes to one device. Apple names none; a minute is what senders use.
@@ -76,11 +77,19 @@ pub(super) fn classify(status: u16, body: &[u8], retry_after: Option<Duration>, 
         None => (Reason::known("no_reason"), by_status(status)),
     };
     let trust = if class == Class::Unknown { standing.unknown_token() } else { Trust::Unproven };
-    rule(class, reason, timestamp, retry_after, trust)
+    rule(class, reason, timestamp, (retry_after, leaves_open(status)), trust)
 }
 
-fn rule(class: Class, reason: Reason, since: Option<Timestamp>, retry_after: Option<Duration>, trust: Trust) -> Ruling {
-    let retryable = |scope, retry_after, reason| Outcome::Retryable { reason, retry_after, scope };
+/// `answer` is the wait that it asks for, and whether it leaves open what became of the push.
+fn rule(
+    class: Class,
+    reason: Reason,
+    since: Option<Timestamp>,
+    answer: (Option<Duration>, bool),
+    trust: Trust,
+) -> Ruling {
+    let (retry_after, maybe_shown) = answer;
+    let retryable = |scope, retry_after, reason| Outcome::Retryable { reason, retry_after, scope, maybe_shown };
     let (outcome, resend) = match class {
         Class::Dead => (Outcome::TokenInvalid { since, reason }, Resend::No),
         Class::Unknown => (trust.judge(reason), Resend::No),
@@ -171,7 +180,7 @@ mod tests {
             Outcome::TokenInvalid { since: None, reason } => ("dead", reason),
             Outcome::Rejected { reason } => ("rejected", reason),
             Outcome::Misconfigured { reason } => ("misconfigured", reason),
-            Outcome::Retryable { scope: RetryScope::Device, reason, retry_after: Some(_) } => ("throttled", reason),
+            Outcome::Retryable { scope: RetryScope::Device, reason, retry_after: Some(_), .. } => ("throttled", reason),
             Outcome::Retryable { scope: RetryScope::Device, retry_after: None, .. } => {
                 panic!("a throttle needs a time")
             }

@@ -54,7 +54,8 @@ impl Client {
             && let Some(wait) = self.throttle.wait(token, self.clock.instant())
         {
             let reason = Reason::known("TooManyRequests");
-            return Outcome::Retryable { reason, retry_after: Some(wait), scope: RetryScope::Device };
+            let (retry_after, scope) = (Some(wait), RetryScope::Device);
+            return Outcome::Retryable { reason, retry_after, scope, maybe_shown: false };
         }
         let sent = self.pool.send(|| self.request(app, push), deadline).await;
         match sent {
@@ -96,7 +97,7 @@ impl Client {
                     self.condemn(answer.connection, &again.outcome);
                 }
                 self.report(&again.outcome, &second);
-                again.outcome
+                again.outcome.after(&ruling.outcome)
             }
             // Nothing more was learnt than from the first.
             Err(SendError::NotProcessed(_) | SendError::Deadline) => ruling.outcome,

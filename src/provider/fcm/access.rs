@@ -156,5 +156,10 @@ fn access(grant: &Grant, asked_at: Instant) -> Result<Access, Outcome> {
 }
 
 fn retryable(reason: &'static str) -> Outcome {
-    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider }
+    Outcome::Retryable {
+        reason: Reason::known(reason),
+        retry_after: None,
+        scope: RetryScope::Provider,
+        maybe_shown: false,
+    }
 }

@@ -81,7 +81,7 @@ impl Client {
         let second = self.pool.send(|| self.request(&access, push), deadline).await;
         match second {
             Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
-            Ok(_) | Err(_) => self.report(self.judge(app, &second).0),
+            Ok(_) | Err(_) => self.report(self.judge(app, &second).0.after(&outcome)),
         }
     }
 

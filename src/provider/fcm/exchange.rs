@@ -137,7 +137,7 @@ fn misconfigured(reason: &'static str) -> Outcome {
 }
 
 fn retryable(reason: Reason, retry_after: Option<Duration>) -> Outcome {
-    Outcome::Retryable { reason, retry_after, scope: RetryScope::Provider }
+    Outcome::Retryable { reason, retry_after, scope: RetryScope::Provider, maybe_shown: false }
 }
 
 #[cfg(test)]

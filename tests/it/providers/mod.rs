@@ -198,7 +198,9 @@ fn reply(status: u16, body: &str, retry_after: Option<RetryAfter>) -> Rule {
 }
 
 fn retryable(outcome: &Outcome) -> (&str, Option<Duration>, RetryScope) {
-    let Outcome::Retryable { reason, retry_after, scope } = outcome else { panic!("not retryable: {outcome:?}") };
+    let Outcome::Retryable { reason, retry_after, scope, maybe_shown: _ } = outcome else {
+        panic!("not retryable: {outcome:?}")
+    };
     (reason.as_str(), *retry_after, *scope)
 }
 
