@@ -150,9 +150,12 @@ impl Database {
 
     /// Begins a transaction that writes. Dropping it rolls it back.
     pub(super) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        // Boxed: sqlx's future has 29 kB in a release build, and every future of a write would hold it.
         let work = match &self.engine {
-            Engine::Postgres(pool) => Work::Postgres(within(self.timeout, pool.begin()).await?),
-            Engine::Sqlite(file) => Work::Sqlite(within(self.timeout, file.write.begin_with("BEGIN IMMEDIATE")).await?),
+            Engine::Postgres(pool) => Work::Postgres(within(self.timeout, Box::pin(pool.begin())).await?),
+            Engine::Sqlite(file) => {
+                Work::Sqlite(within(self.timeout, Box::pin(file.write.begin_with("BEGIN IMMEDIATE"))).await?)
+            }
         };
         Ok(Tx { work, timeout: self.timeout })
     }

@@ -51,7 +51,8 @@ impl DemoCommand {
 async fn play(scenes: Option<u64>) -> Result<(), Failure> {
     let mut screen = Screen::new();
     screen.opening();
-    let stage = Stage::set().await?;
+    // Boxed: it starts everything, once.
+    let stage = Box::pin(Stage::set()).await?;
     screen.ready(stage.sandbox());
     let mut script = Scenes::new();
     let mut next = tokio::time::interval(SCENE);
