@@ -82,6 +82,10 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         drain_deadline_ms = 5000
         [provider.pool]
         connections = 0
+        [policy]
+        redis_url = "redis://localhost"
+        redis_ca_file = "/dev/null"
+        store_url = "postgres://localhost/watchbell"
         [topics]
         dlq = "watchbell.outcomes"
         [apns.main]
@@ -102,6 +106,7 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "kafka.properties.group.id is set by Watchbell itself; use kafka.group",
         "kafka.properties.no.such.property is refused by librdkafka",
         "provider.pool.connections must be between 1 and 64",
+        "policy.redis_ca_file needs a redis_url that begins with rediss://",
         "topics.outcomes has the same name as dlq",
         "worker.drain_deadline_ms (5000) must be above provider.push_timeout_ms (10000)",
         "fcm.Main.apps is empty",

@@ -20,6 +20,8 @@ pub struct PolicyConfig {
     pub redis_url: Option<SecretString>,
     /// File of the Redis' URL.
     pub redis_url_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign the Redis' certificate; without it, those of the system.
+    pub redis_ca_file: Option<PathBuf>,
     /// Seconds for which an answer may be used, counted from before the read at the store began.
     pub ttl_s: u32,
     /// Seconds for which the absence of a user is remembered.
@@ -61,6 +63,10 @@ impl PolicyConfig {
         problems.require(
             store.as_deref() != Some("sqlite") || redis.is_none(),
             "redis_url has no use with SQLite, which serves one process; remove it or use PostgreSQL",
+        );
+        problems.require(
+            redis.as_deref() == Some("rediss") || self.redis_ca_file.is_none(),
+            "redis_ca_file needs a redis_url that begins with rediss://",
         );
         problems.require((1..=3_600).contains(&self.ttl_s), "ttl_s must be between 1 and 3600");
         problems.require(

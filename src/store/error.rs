@@ -10,9 +10,9 @@ pub enum OpenError {
     /// The URL is none, or of a kind that is not supported.
     #[error("policy.{key} is not usable: {why}")]
     Url {
-        /// `store_url` or `redis_url`.
+        /// `store_url`, `redis_url` or `redis_ca_file`.
         key: &'static str,
-        /// What is wrong; never the URL itself, which may hold a password.
+        /// What is wrong; never a URL itself, which may hold a password.
         why: String,
     },
     /// The store did not answer.

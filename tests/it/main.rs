@@ -17,5 +17,6 @@ mod store_behaviour;
 mod store_import;
 mod store_redis;
 mod store_support;
+mod store_tls;
 mod support;
 mod worker;

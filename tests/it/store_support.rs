@@ -40,6 +40,7 @@ impl Place {
             store_url_file: None,
             redis_url: None,
             redis_url_file: None,
+            redis_ca_file: None,
             ttl_s: 60,
             unknown_user_ttl_s: 5,
             max_stale_s: 900,

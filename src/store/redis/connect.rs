@@ -1,9 +1,15 @@
 //! A connection that is fit for use: RESP3, tracked, to one primary of a version that can do what is needed.
+use std::error::Error;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, RedisError, Script, pipe};
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, RedisError, Script, TlsCertificates, pipe,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::copy::Keys;
 use super::{Link, Session};
@@ -25,16 +31,36 @@ pub(super) enum Refused {
 
 impl From<RedisError> for Refused {
     fn from(error: RedisError) -> Self {
+        if is_distrust(&error) {
+            let why = "give the PEM file of the authorities that sign it as policy.redis_ca_file";
+            return Self::Unfit(format!("this Redis' certificate is not trusted ({error}); {why}"));
+        }
         Self::Unreachable(error.to_string())
     }
 }
 
-/// Reads the URL. RESP3, whatever it says: the stream of invalidations is part of it.
-pub(super) fn client(url: &str) -> Result<Client, OpenError> {
+/// Whether the server showed a certificate that must not be trusted. rustls says so within an I/O error, which shows in no `source()`.
+fn is_distrust(error: &RedisError) -> bool {
+    let shared = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    let tls = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Reads the URL and the authorities. RESP3, whatever the URL says: the stream of invalidations is part of it.
+pub(super) fn client(url: &str, ca_file: Option<&Path>) -> Result<Client, OpenError> {
     let bad = |error: RedisError| OpenError::Url { key: "redis_url", why: error.to_string() };
     let info = url.into_connection_info().map_err(bad)?;
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Client::open(info.set_redis_settings(settings)).map_err(bad)
+    let info = info.set_redis_settings(settings);
+    let Some(path) = ca_file else { return Client::open(info).map_err(bad) };
+    let unusable = |why: String| OpenError::Url { key: "redis_ca_file", why: format!("{}: {why}", path.display()) };
+    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    if CertificateDer::pem_slice_iter(&pem).next().is_none() {
+        return Err(unusable("no certificate in it".into()));
+    }
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
+    Client::build_with_tls(info, certificates).map_err(|error| unusable(error.to_string()))
 }
 
 /// Opens a session under the keys of one incarnation.

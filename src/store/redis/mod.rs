@@ -105,7 +105,8 @@ impl Redis {
             ttl_ms,
             unknown_ttl_ms: u64::from(config.unknown_user_ttl_s) * 1_000,
         });
-        let supervisor = supervise::start(url, database, &link).await?;
+        let supervisor =
+            supervise::start(connect::client(url, config.redis_ca_file.as_deref())?, database, &link).await?;
         Ok(Self { link, supervisor })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Client, pipe};
 
-use super::connect::{Refused, client, connect};
+use super::connect::{Refused, connect};
 use super::copy::Keys;
 use super::{Link, Session};
 use crate::store::database::Database;
@@ -20,11 +20,10 @@ const HEARTBEATS_PER_LOOK: u32 = 60;
 
 /// Makes the first attempt here, so that a Redis that must not be used is refused at the start, and goes on in a task.
 pub(super) async fn start(
-    url: &str,
+    client: Client,
     database: Arc<Database>,
     link: &Arc<Link>,
 ) -> Result<tokio::task::JoinHandle<()>, OpenError> {
-    let client = client(url)?;
     let unreachable = |error: sqlx::Error| OpenError::Unreachable(told(&error));
     let incarnation = schema::incarnation(&database).await.map_err(unreachable)?;
     let first = match connect(&client, link, Keys::new(&incarnation)).await {

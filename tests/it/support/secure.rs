@@ -47,9 +47,9 @@ impl SecureBroker {
     pub fn start(token_lifetime_s: u64) -> Self {
         let files = tempfile::tempdir().unwrap();
         let path = |name: &str| files.path().join(name);
-        let (ca, broker_pem) = certificates();
+        let Certificates { ca, key, certificate } = Certificates::of(&["127.0.0.1", "localhost"]);
         fs::write(path("ca.pem"), ca).unwrap();
-        fs::write(path("broker.pem"), broker_pem).unwrap();
+        fs::write(path("broker.pem"), key + &certificate).unwrap();
         let key = KeyPair::generate().unwrap();
         fs::write(path("jwks.json"), jwks(&key)).unwrap();
         let tokens_given = Arc::new(AtomicUsize::new(0));
@@ -92,19 +92,27 @@ impl SecureBroker {
     }
 }
 
-/// A CA's certificate, and the broker's key and certificate in one PEM, as Kafka wants them.
-fn certificates() -> (String, String) {
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    // A name of its own: a certificate whose issuer has its own name counts as self-signed.
-    ca.distinguished_name.push(DnType::CommonName, "Watchbell test CA");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-    (ca_pem, key.serialize_pem() + &certificate.pem())
+/// A CA of its own, and what it signed for a server of some names; all PEM.
+pub struct Certificates {
+    pub ca: String,
+    pub key: String,
+    pub certificate: String,
+}
+
+impl Certificates {
+    pub fn of(names: &[&str]) -> Self {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        // A name of its own: a certificate whose issuer has its own name counts as self-signed.
+        ca.distinguished_name.push(DnType::CommonName, "Watchbell test CA");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+        let issuer = Issuer::new(ca, ca_key);
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        Self { ca: ca_pem, key: key.serialize_pem(), certificate: certificate.pem() }
+    }
 }
 
 fn jwks(key: &KeyPair) -> String {

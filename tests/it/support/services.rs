@@ -137,6 +137,11 @@ impl Drop for Server {
     }
 }
 
+/// A port of its own, before the other arguments.
+fn with_port(arguments: &[&str]) -> Vec<String> {
+    std::iter::once(free_port().to_string()).chain(arguments.iter().map(ToString::to_string)).collect()
+}
+
 /// Sends a signal by the `kill` program: the standard library has no call for it.
 pub fn send_signal(signal: &str, pids: &[u32]) {
     let status = Command::new("kill").arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).status();
@@ -211,7 +216,12 @@ server_controls!(Redis);
 impl Redis {
     /// Starts an empty Redis.
     pub fn start() -> Self {
-        Self(Server::start("redis", "Ready to accept connections", vec![free_port().to_string()]))
+        Self::start_with(&[])
+    }
+
+    /// Starts an empty Redis with further options of redis-server, such as `--tls-port`.
+    pub fn start_with(options: &[&str]) -> Self {
+        Self(Server::start("redis", "Ready to accept connections", with_port(options)))
     }
 
     /// Its URL.
@@ -227,7 +237,12 @@ server_controls!(Postgres);
 impl Postgres {
     /// Starts a PostgreSQL with an empty cluster; takes about 2 s.
     pub fn start() -> Self {
-        Self(Server::start("postgres", "database system is ready to accept connections", vec![free_port().to_string()]))
+        Self::start_with(&[])
+    }
+
+    /// Starts a PostgreSQL with further options of `postgres`, such as `-c`, `ssl=on`.
+    pub fn start_with(options: &[&str]) -> Self {
+        Self(Server::start("postgres", "database system is ready to accept connections", with_port(options)))
     }
 
     /// The URL of a new, empty database on it.
