@@ -2,6 +2,7 @@
 //!
 //! The point: a record is copied once, into a buffer that all records of a batch share, so that a batch costs one allocation and
 //! librdkafka's memory is free again at once. It cannot fail.
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,8 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 
+use super::headers;
 use super::term::Term;
-use super::{headers, offsets};
 use crate::event::{Headers, Timestamp};
 use crate::seam::{Permit, Record};
 
@@ -136,10 +137,15 @@ impl Batch {
     }
 }
 
-/// Begins a record, unless it was read or finished before.
-pub(super) fn begin(tracker: &mut offsets::OffsetTracker, offset: i64) -> Option<u32> {
-    match tracker.begin(offset) {
-        offsets::Begin::Fresh(next_recipient) => Some(next_recipient),
-        offsets::Begin::Done | offsets::Begin::Again => None,
+/// What a record is, in 64 bits: that two which differ have the same is one chance in 2^64. Only comparable under the same `seed`.
+pub(super) fn fingerprint(message: &BorrowedMessage<'_>, seed: &RandomState) -> u64 {
+    let mut hasher = seed.build_hasher();
+    message.timestamp().to_millis().hash(&mut hasher);
+    message.key().hash(&mut hasher);
+    message.payload().hash(&mut hasher);
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        header.key.hash(&mut hasher);
+        header.value.hash(&mut hasher);
     }
+    hasher.finish()
 }

@@ -168,7 +168,7 @@ impl Committer {
         self.consumer.commit(&list, CommitMode::Sync)?;
         self.shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         for (term, commit) in offered {
-            term.offsets().tracker.committed(commit.version);
+            term.offsets().committed(&commit);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //!
 //! It fails by counting and logging what librdkafka reports.
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,10 +95,17 @@ pub(super) struct Counters {
 /// By topic and partition: the term that holds now.
 type Terms = HashMap<(Arc<str>, i32), Arc<Term>>;
 
+/// By topic and partition: the terms that held and ended with something to remember.
+type Earlier = HashMap<(Arc<str>, i32), Vec<Arc<Term>>>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     terms: Mutex<Terms>,
+    /// For when their partitions come back.
+    earlier: Mutex<Earlier>,
+    /// What fingerprints of records are made with.
+    pub(super) seed: RandomState,
     pub(super) counters: Counters,
     /// Since when commits fail; `None` while they succeed.
     failing_since: Mutex<Option<Instant>>,
@@ -124,6 +132,21 @@ impl Shared {
     pub(super) fn remove(&self, term: &Term) {
         let key = (Arc::clone(&term.topic), term.partition);
         self.terms.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
+    /// Keeps what a fenced term knows until its partition comes back.
+    pub(super) fn remember(&self, term: &Arc<Term>) {
+        let earlier = term.hand_on();
+        if !earlier.is_empty() {
+            let key = (Arc::clone(&term.topic), term.partition);
+            self.earlier.lock().unwrap_or_else(PoisonError::into_inner).insert(key, earlier);
+        }
+    }
+
+    /// What is remembered of a partition that comes.
+    pub(super) fn recall(&self, topic: &Arc<str>, partition: i32) -> Vec<Arc<Term>> {
+        let key = (Arc::clone(topic), partition);
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner).remove(&key).unwrap_or_default()
     }
 
     pub(super) fn commit_succeeded(&self) {

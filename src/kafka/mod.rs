@@ -16,6 +16,7 @@ mod delivery;
 pub mod forwarder;
 mod group;
 pub mod headers;
+mod history;
 mod lane;
 mod names;
 mod oauth;

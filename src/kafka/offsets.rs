@@ -118,7 +118,7 @@ impl OffsetTracker {
         match self.blocks.get(&block) {
             Some(bits) if bits & bit == 0 => {
                 self.in_flight += 1;
-                Begin::Fresh(self.progress.get(&offset).copied().unwrap_or(0))
+                Begin::Fresh(self.next_recipient(offset))
             }
             Some(_) | None => Begin::Done,
         }
@@ -173,6 +173,16 @@ impl OffsetTracker {
             *entry = next_recipient;
             self.version += 1;
         }
+    }
+
+    /// The recipients of the record at `offset` before this one are exploded.
+    pub(super) fn next_recipient(&self, offset: i64) -> u32 {
+        self.progress.get(&offset).copied().unwrap_or(0)
+    }
+
+    /// Rises with every change that a commit would tell.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Records begun and neither finished nor abandoned.

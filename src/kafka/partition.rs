@@ -1,7 +1,8 @@
 //! One assigned partition as the reader takes from it: its queue, its term, and the gate of its delay.
 //!
-//! The point: whether a record may be taken (loaded, ready, room in the map, a place in the budget, due) is decided here, in that order,
-//! before the record leaves its queue. It cannot fail: an error that a queue reports is reported on.
+//! The point: whether a record may be taken (loaded, nothing of an earlier term in flight, ready, room in the map, a place in the
+//! budget, due) is decided here, in that order, before the record leaves its queue. It cannot fail: an error that a queue reports is
+//! reported on.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::message::{BorrowedMessage, Message};
 
-use super::batch::{Batch, RECORDS_MAX, Waiting, begin};
-use super::group::{Counters, GroupContext};
+use super::batch::{Batch, RECORDS_MAX, Waiting, fingerprint};
+use super::group::{GroupContext, Shared};
 use super::lane::Lane;
 use super::term::Term;
 use super::tiers::Gate;
@@ -31,6 +32,9 @@ pub(super) enum Took {
     Full,
 }
 
+/// A record out of its queue, its fingerprint and its place in the budget.
+type Polled<'a> = (BorrowedMessage<'a>, u64, Permit);
+
 /// See the module.
 pub(super) struct Partition {
     pub(super) term: Arc<Term>,
@@ -39,6 +43,10 @@ pub(super) struct Partition {
     ready: Arc<AtomicBool>,
     pub(super) lane: usize,
     gate: Option<Gate<Waiting>>,
+    /// How long an earlier term's records in flight are waited for; zero when there are none, or not any more.
+    patience: Duration,
+    /// Until when, from the moment at which something might have been taken.
+    waits_until: Option<Instant>,
 }
 
 impl Partition {
@@ -47,12 +55,13 @@ impl Partition {
         queue: PartitionQueue<GroupContext>,
         ready: Arc<AtomicBool>,
         lane: usize,
+        patience: Duration,
     ) -> Self {
         let gate = match term.feed {
             Feed::Job(_, tier) if !tier.delay().is_zero() => Some(Gate::new(tier.delay())),
             Feed::Job(..) | Feed::Event(_) | Feed::Hold | Feed::Redrive | Feed::Decision => None,
         };
-        Self { term, queue, ready, lane, gate }
+        Self { term, queue, ready, lane, gate, patience, waits_until: None }
     }
 
     /// Takes its share into the batch.
@@ -63,23 +72,31 @@ impl Partition {
         reader: &Thread,
         now: Instant,
         clock: Timestamp,
-        counters: &Counters,
+        shared: &Shared,
     ) -> Took {
         if !self.term.is_loaded() {
             return Took::Nothing;
         }
+        if !self.patience.is_zero() {
+            let until = *self.waits_until.get_or_insert(now + self.patience);
+            // Woken by the earlier term when nothing of it is in flight any more.
+            if now < until && self.term.waits_for_earlier() {
+                return Took::Nothing;
+            }
+            self.patience = Duration::ZERO;
+        }
         if self.gate.is_some() {
-            return self.take_due(batch, lane, reader, now, clock, counters);
+            return self.take_due(batch, lane, reader, now, clock, shared);
         }
         if !self.ready.load(Ordering::Acquire) {
             return Took::Nothing;
         }
         if self.term.offsets().tracker.is_full() {
-            counters.maps_full.fetch_add(1, Ordering::Relaxed);
+            shared.counters.maps_full.fetch_add(1, Ordering::Relaxed);
             return Took::Full;
         }
         // Polled first and begun after: whoever ends a record waits for the lock, never for librdkafka.
-        let mut polled: Vec<(BorrowedMessage<'_>, Permit)> = Vec::new();
+        let mut polled: Vec<Polled<'_>> = Vec::new();
         let mut permit = lane.permit(now, reader);
         if permit.is_some() {
             // Cleared before the queue is asked: what comes after its last answer sets it again.
@@ -89,7 +106,8 @@ impl Partition {
         let empty = loop {
             let Some(place) = permit.take() else { break false };
             let Some(message) = poll(&self.queue) else { break true };
-            polled.push((message, place));
+            let fingerprint = fingerprint(&message, &shared.seed);
+            polled.push((message, fingerprint, place));
             if polled.len() == share {
                 break false;
             }
@@ -102,15 +120,15 @@ impl Partition {
         if taken == 0 {
             return Took::Nothing;
         }
-        self.begin(polled, batch, now, counters);
+        self.begin(polled, batch, now, shared);
         Took::Records(taken)
     }
 
-    fn begin(&self, polled: Vec<(BorrowedMessage<'_>, Permit)>, batch: &mut Batch, now: Instant, counters: &Counters) {
+    fn begin(&self, polled: Vec<Polled<'_>>, batch: &mut Batch, now: Instant, shared: &Shared) {
         let (mut first, mut passed) = (true, 0);
         let mut offsets = self.term.offsets();
-        for (message, permit) in polled {
-            match begin(&mut offsets.tracker, message.offset()) {
+        for (message, fingerprint, permit) in polled {
+            match offsets.begin(message.offset(), fingerprint) {
                 Some(next_recipient) => {
                     if std::mem::take(&mut first) {
                         offsets.mark(message.offset(), now);
@@ -122,7 +140,7 @@ impl Partition {
         }
         drop(offsets);
         if passed > 0 {
-            counters.skipped.fetch_add(passed, Ordering::Relaxed);
+            shared.counters.skipped.fetch_add(passed, Ordering::Relaxed);
         }
     }
 
@@ -134,7 +152,7 @@ impl Partition {
         reader: &Thread,
         now: Instant,
         clock: Timestamp,
-        counters: &Counters,
+        shared: &Shared,
     ) -> Took {
         let Some(gate) = &mut self.gate else { return Took::Nothing };
         gate.tick(clock);
@@ -143,19 +161,19 @@ impl Partition {
             let mut offsets = self.term.offsets();
             full = offsets.tracker.is_full();
             if full {
-                counters.maps_full.fetch_add(1, Ordering::Relaxed);
+                shared.counters.maps_full.fetch_add(1, Ordering::Relaxed);
                 break;
             }
             self.ready.store(false, Ordering::Release);
             let Some(message) = poll(&self.queue) else { break };
             self.ready.store(true, Ordering::Release);
-            match begin(&mut offsets.tracker, message.offset()) {
+            match offsets.begin(message.offset(), fingerprint(&message, &shared.seed)) {
                 Some(next_recipient) => {
                     offsets.mark(message.offset(), now);
                     let (waiting, due, deadline) = Waiting::of(&message, next_recipient);
                     gate.offer(clock, due, deadline, waiting);
                 }
-                None => drop(counters.skipped.fetch_add(1, Ordering::Relaxed)),
+                None => drop(shared.counters.skipped.fetch_add(1, Ordering::Relaxed)),
             }
         }
         gate.start(clock);

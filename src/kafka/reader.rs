@@ -169,9 +169,13 @@ impl Reader {
                 flag.store(true, Ordering::Release);
                 reader.unpark();
             });
-            let term = Term::new(element.topic().into(), element.partition(), feed, self.me.clone());
+            let (topic, number): (Arc<str>, i32) = (element.topic().into(), element.partition());
+            let earlier = self.shared.recall(&topic, number);
+            // What was begun before the partition was lost may end for as long as it might have, had it been asked back.
+            let patience = if earlier.is_empty() { Duration::ZERO } else { self.revoke_drain };
+            let term = Term::new(topic, number, feed, self.me.clone(), earlier);
             self.shared.add(&term);
-            self.partitions.push(Partition::new(Arc::clone(&term), queue, ready, lane));
+            self.partitions.push(Partition::new(Arc::clone(&term), queue, ready, lane, patience));
             terms.push(term);
         }
         if let Err(error) = self.consumer.incremental_assign(list) {
@@ -213,7 +217,10 @@ impl Reader {
     }
 
     fn give_back(&self, revoke: &Revoke) {
-        revoke.terms.iter().for_each(|term| self.shared.remove(term));
+        for term in &revoke.terms {
+            self.shared.remove(term);
+            self.shared.remember(term);
+        }
         if let Err(error) = self.consumer.incremental_unassign(&revoke.list) {
             self.consumer.context().report("partitions could not be given back", &error, "");
         }
@@ -270,7 +277,7 @@ impl Reader {
             for step in 0..count {
                 let partition = &mut self.partitions[(self.turn + step) % count];
                 let lane = &mut self.lanes[partition.lane];
-                let took = partition.take(&mut self.batch, lane, &self.me, now, clock, &self.shared.counters);
+                let took = partition.take(&mut self.batch, lane, &self.me, now, clock, &self.shared);
                 match took {
                     Took::Records(records) => taken += records,
                     Took::Nothing => {}

@@ -3,6 +3,9 @@
 //! The point: whether something may still be sent, and what is finished, are facts of a term. A partition that comes back is another
 //! term, so that a late ending of the old one cannot touch the new one's offsets.
 //!
+//! Yet a term knows the earlier terms that its partition had in this process and that ended with something to remember
+//! ([`super::history`]): what they finished is skipped, and what they still have in flight is waited for, before anything is taken.
+//!
 //! It deliberately talks to nobody: the reader is woken, the rest is read. It cannot fail.
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -10,12 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
 
-use super::offsets::OffsetTracker;
+use super::history::{History, Recall};
+use super::offsets::{Begin, Commit, OffsetTracker};
 use crate::seam::{Feed, Lease, LeaseState};
 
 const OWNED: u8 = 0;
 const DRAINING: u8 = 1;
 const FENCED: u8 = 2;
+
+/// Earlier terms of one partition that are remembered; of more, the oldest are forgotten.
+const EARLIER_MAX: usize = 4;
 
 /// See the module.
 pub(super) struct Term {
@@ -36,11 +43,68 @@ pub(super) struct Term {
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
     pub(super) tracker: OffsetTracker,
+    history: History,
+    /// Terms that this partition had before in this process, as long as they may know something of what is still to be read.
+    earlier: Vec<Arc<Term>>,
     /// First offsets of batches and when they were read: enough to know the age of the oldest unfinished record.
     marks: VecDeque<(i64, Instant)>,
 }
 
 impl Offsets {
+    /// Begins a record, unless it was read or finished before, in this term or an earlier one; from which recipient on.
+    pub(super) fn begin(&mut self, offset: i64, fingerprint: u64) -> Option<u32> {
+        let next_recipient = match self.tracker.begin(offset) {
+            Begin::Fresh(next_recipient) => next_recipient,
+            Begin::Done | Begin::Again => return None,
+        };
+        self.history.begin(offset, fingerprint);
+        if self.earlier.is_empty() {
+            return Some(next_recipient);
+        }
+        match self.recall(offset, fingerprint) {
+            None => {
+                self.finish(offset);
+                None
+            }
+            Some(0) => Some(next_recipient),
+            Some(exploded) => {
+                self.tracker.progress(offset, exploded);
+                Some(next_recipient.max(exploded))
+            }
+        }
+    }
+
+    /// What the earlier terms know of a record: `None` when one of them finished it, else the recipients that they exploded.
+    fn recall(&mut self, offset: i64, fingerprint: u64) -> Option<u32> {
+        let (mut finished, mut exploded) = (false, 0);
+        self.earlier.retain(|term| {
+            let offsets = term.offsets();
+            match offsets.history.recall(offset, fingerprint) {
+                Recall::Finished => finished = true,
+                Recall::Unfinished => exploded = exploded.max(offsets.tracker.next_recipient(offset)),
+                Recall::Unknown => {}
+                Recall::Other => {
+                    tracing::warn!(topic = &*term.topic, partition = term.partition, offset,
+                        "another record than before: the topic was made again or cut back, and what was finished of it is forgotten");
+                    return false;
+                }
+            }
+            offsets.history.reaches(offset + 1)
+        });
+        (!finished).then_some(exploded)
+    }
+
+    fn finish(&mut self, offset: i64) {
+        self.tracker.finish(offset);
+        self.history.finish(offset, self.tracker.version());
+    }
+
+    /// The broker took this commit.
+    pub(super) fn committed(&mut self, commit: &Commit) {
+        self.tracker.committed(commit.version);
+        self.history.committed(commit.offset, commit.version);
+    }
+
     /// A batch read at `at` begins with `offset`.
     pub(super) fn mark(&mut self, offset: i64, at: Instant) {
         self.forget_finished();
@@ -66,7 +130,14 @@ impl Offsets {
 }
 
 impl Term {
-    pub(super) fn new(topic: Arc<str>, partition: i32, feed: Feed, reader: Thread) -> Arc<Self> {
+    /// `earlier` are the terms that this process had of the partition, from [`Term::hand_on`].
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        feed: Feed,
+        reader: Thread,
+        earlier: Vec<Arc<Term>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             topic,
             partition,
@@ -74,7 +145,7 @@ impl Term {
             state: OWNED.into(),
             loaded: false.into(),
             end: AtomicI64::new(-1),
-            offsets: Mutex::default(),
+            offsets: Mutex::new(Offsets { earlier, ..Offsets::default() }),
             reader,
         })
     }
@@ -86,9 +157,39 @@ impl Term {
 
     /// The committed offset and its map were read.
     pub(super) fn load(&self, tracker: OffsetTracker) {
-        self.offsets().tracker = tracker;
+        let mut offsets = self.offsets();
+        let committed = tracker.position();
+        offsets.earlier.retain(|term| {
+            let moved_back = term.offsets().history.was_moved_back(committed);
+            if moved_back {
+                tracing::warn!(
+                    topic = &*self.topic,
+                    partition = self.partition,
+                    committed,
+                    "the group was moved back: what was finished after that offset is read again"
+                );
+            }
+            !moved_back
+        });
+        offsets.tracker = tracker;
+        offsets.history.start(committed);
+        drop(offsets);
         self.loaded.store(true, Ordering::Release);
         self.reader.unpark();
+    }
+
+    /// Whether an earlier term of the partition still has something in flight.
+    pub(super) fn waits_for_earlier(&self) -> bool {
+        self.offsets().earlier.iter().any(|term| !term.is_drained())
+    }
+
+    /// The terms that the partition's next one in this process should know, this one among them: those that have something to remember.
+    pub(super) fn hand_on(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        let mut terms = std::mem::take(&mut self.offsets().earlier);
+        terms.push(Arc::clone(self));
+        terms.retain(|term| !term.offsets().history.is_empty());
+        terms.drain(..terms.len().saturating_sub(EARLIER_MAX));
+        terms
     }
 
     pub(super) fn is_loaded(&self) -> bool {
@@ -135,7 +236,7 @@ impl Lease for Term {
 
     fn finish(&self, offset: i64) {
         let mut offsets = self.offsets();
-        offsets.tracker.finish(offset);
+        offsets.finish(offset);
         let in_flight = offsets.tracker.in_flight();
         drop(offsets);
         self.wake_if_drained(in_flight);
@@ -163,3 +264,7 @@ impl std::fmt::Debug for Term {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "term_tests.rs"]
+mod tests;

@@ -73,30 +73,53 @@ fn invariant_02_forwards_survive_a_broker_that_goes_and_comes() {
 
 #[test]
 fn invariant_09_a_lost_partition_is_fenced_and_comes_again() {
-    // When the group could not be reached for a session, somebody else may own the partitions: leases are fenced without a commit, and
-    // when the group is joined again, what was unfinished is handed over again under another lease.
+    // When the group could not be reached for a session, somebody else may own the partitions: leases are fenced without a commit. When
+    // the partitions come back, nothing is taken from them while something is in flight under the old leases; what was finished under
+    // those, though never committed, is not handed over again, and everything else is.
     let broker = Broker::start();
     let topic = unique("lost");
     create_topics(&broker.address(), &[(&topic, 2)]);
     let producer = Producer::new(&broker.address());
-    (0..20).for_each(|n| producer.send_to(&topic, &format!("key-{n}"), "value"));
+    (0..80).for_each(|n| producer.send_to(&topic, &format!("key-{n}"), "value"));
     producer.flush();
-    let member = Member::join(&config(&broker.address(), "group"), &[(&topic, OTP, 100)]);
-    let records = member.take_count(20);
+    let mut config = config(&broker.address(), "group");
+    // The test speaks of waiting, not of this machine's speed.
+    config.revoke_drain_ms = 30_000;
+    let member = Member::join(&config, &[(&topic, OTP, 200)]);
+    let (committed, records): (Vec<_>, Vec<_>) =
+        member.take_count(80).into_iter().partition(|record| record.offset < 5);
+    committed.into_iter().for_each(finish);
+    let sum = || {
+        let committed = crate::support::kafka::committed(&broker.address(), "group", &topic);
+        committed.values().map(|(offset, _)| *offset).sum::<i64>()
+    };
+    eventually("the first commits", SOON, || (sum() == 10).then_some(()));
+
     broker.freeze();
+    let (finished, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.offset < 10);
+    finished.into_iter().for_each(finish);
     eventually("a fence", LONG, || {
         records.iter().all(|record| record.lease.state() == LeaseState::Fenced).then_some(())
     });
     assert_eq!(member.handle.view().lost, 2);
     broker.thaw();
-    let again = member.take_count(20);
+    eventually("both partitions, read up to their commits", LONG, || {
+        let partitions = member.handle.view().partitions;
+        (partitions.len() == 2 && partitions.iter().all(|partition| partition.lag.is_some())).then_some(())
+    });
+    assert!(member.take().is_empty(), "something came while the lost leases had records in flight");
+    let (late, unfinished): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.offset < 15);
+    late.into_iter().for_each(finish);
+    let wanted: BTreeSet<_> = unfinished.iter().map(|record| (record.lease.partition(), record.offset)).collect();
+    assert!(wanted.len() > 20, "too few are left to show anything");
+    unfinished.into_iter().for_each(|record| record.lease.abandon(record.offset));
+    let again = member.take_count(wanted.len());
     assert!(again.iter().all(|record| record.lease.state() == LeaseState::Owned));
-    // Late endings under the old leases change nothing; those under the new ones count.
-    records.into_iter().for_each(finish);
+    assert_eq!(again.iter().map(|record| (record.lease.partition(), record.offset)).collect::<BTreeSet<_>>(), wanted);
+    assert_eq!(again.len(), wanted.len(), "each once");
     again.into_iter().for_each(finish);
     member.leave(SOON);
-    let committed = crate::support::kafka::committed(&broker.address(), "group", &topic);
-    assert_eq!(committed.values().map(|(offset, _)| offset).sum::<i64>(), 20);
+    assert_eq!(sum(), 80);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct KafkaConfig {
     pub heartbeat_interval_ms: u32,
     /// Milliseconds without a poll after which the worker leaves its groups.
     pub max_poll_interval_ms: u32,
-    /// Milliseconds that records in flight may take to end when their partition is revoked.
+    /// Milliseconds that records in flight may take to end when their partition is revoked, or was lost and comes back.
     pub revoke_drain_ms: u32,
     /// Milliseconds between two commits.
     pub commit_interval_ms: u32,
