@@ -6,9 +6,16 @@
 
 mod account;
 mod kafka;
+mod ledger;
 #[path = "../it/kafka/member.rs"]
 mod member;
+mod outages;
 mod services;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod workers;
+
+/// The numbers of `make soak`, or those of the gate.
+fn full(gate: usize, soak: usize) -> usize {
+    if std::env::var_os("WATCHBELL_SOAK").is_some() { soak } else { gate }
+}

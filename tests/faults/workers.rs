@@ -9,6 +9,7 @@ use watchbell::sandbox::SandboxConfig;
 use watchbell::sandbox::apns::inbox::Push;
 use watchbell::seam::{Clock as _, SystemClock};
 
+use crate::full;
 use crate::support::eventually;
 use crate::support::kafka::lag;
 use crate::support::process::Watchbell;
@@ -17,11 +18,6 @@ use crate::support::stage::{CEILING, Stage, otp, sharing};
 
 fn people(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("u{n}")).collect()
-}
-
-/// The numbers of `make soak`, or those of the gate.
-fn full(gate: usize, soak: usize) -> usize {
-    if std::env::var_os("WATCHBELL_SOAK").is_some() { soak } else { gate }
 }
 
 /// A seed of its own for each run, printed so that a failure can be run again: `WATCHBELL_SEED=…`.

@@ -35,6 +35,8 @@ pub struct Stage {
     pub group: String,
     pub store_url: String,
     pub redis_url: Option<String>,
+    /// More of section `[policy]`.
+    pub policy: &'static str,
     pub producer: Producer,
     extra: String,
     runtime: tokio::runtime::Runtime,
@@ -49,6 +51,14 @@ impl Stage {
 
     /// As [`Stage::new`], with a sandbox of the caller's, and more configuration: TOML that begins within `[kafka]`.
     pub fn with(bootstrap: &str, partitions: i32, people: &[String], sandbox: SandboxConfig, extra: &str) -> Self {
+        let store_url = shared_postgres_database();
+        let stage = Self::bare(bootstrap, partitions, store_url, sandbox, extra);
+        stage.add_people(people);
+        stage
+    }
+
+    /// With a store of the caller's, and nobody in it.
+    pub fn bare(bootstrap: &str, partitions: i32, store_url: String, sandbox: SandboxConfig, extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let sandbox = runtime.block_on(Sandbox::start(sandbox)).unwrap();
@@ -71,8 +81,9 @@ impl Stage {
             sandbox,
             topics,
             group: named("group"),
-            store_url: shared_postgres_database(),
+            store_url,
             redis_url: None,
+            policy: "",
             producer: Producer::new(bootstrap),
             extra: extra.to_owned(),
             runtime,
@@ -86,7 +97,6 @@ impl Stage {
             let admin = Admin::new(&clients, &config.topics, credentials.iter().map(String::as_str));
             admin.create(&NewTopics { partitions, replication: 1, with_upstreams: true }).await.unwrap();
         });
-        stage.add_people(people);
         stage
     }
 
@@ -101,7 +111,7 @@ impl Stage {
         writeln!(text, "[topics]\nidentity_verification = {:?}\ntrusted_device = {:?}\naccount_sharing = {:?}\notp_received = {:?}\ndecisions = {:?}\njobs = {:?}\nhold = {:?}\ndlq = {:?}\nredrive = {:?}\noutcomes = {:?}",
             topics.identity_verification, topics.trusted_device, topics.account_sharing, topics.otp_received, topics.decisions,
             topics.jobs, topics.hold, topics.dlq, topics.redrive, topics.outcomes).unwrap();
-        writeln!(text, "[policy]\nstore_url = {:?}", self.store_url).unwrap();
+        writeln!(text, "[policy]\nstore_url = {:?}\n{}", self.store_url, self.policy).unwrap();
         if let Some(redis) = &self.redis_url {
             writeln!(text, "redis_url = {redis:?}").unwrap();
         }
