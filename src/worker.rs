@@ -9,7 +9,8 @@
 //! It deliberately knows nothing of budgets (the source takes a permit for each record before it hands it over), of commits (the
 //! record's lease), and of what handling means (the [`Pipeline`]).
 //!
-//! It fails by not going on: a record whose handling panicked in spite of the pipeline's own care is given up, never finished.
+//! It fails by not going on: a record that could not even be dead-lettered is given up, never finished, and read again by whoever owns
+//! its partition next.
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -71,7 +72,8 @@ where
     guarded(&pipeline, record).await;
 }
 
-/// Handles one record. The pipeline catches panics where it knows what they cost; one that gets here must not take the lane with it.
+/// Handles one record. The pipeline dead-letters what it panics on; a panic that gets here is one of the dead-lettering itself, and must
+/// not take the lane with it.
 async fn guarded<S, P, F, C>(pipeline: &Pipeline<S, P, F, C>, record: Record)
 where
     S: PolicySource,
@@ -81,7 +83,7 @@ where
 {
     let (lease, offset) = (Arc::clone(&record.lease), record.offset);
     if AssertUnwindSafe(pipeline.handle(record)).catch_unwind().await.is_err() {
-        tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a panic outside any job");
+        tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a record could not be dead-lettered");
         lease.abandon(offset);
     }
 }

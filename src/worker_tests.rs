@@ -58,3 +58,22 @@ async fn order_by_key() {
     let order: Vec<_> = finished.iter().filter(|offset| **offset != 2).collect();
     assert_eq!(order, [&0, &1, &3]);
 }
+
+/// A record that cannot even be dead-lettered is given up; the next one of its key goes on.
+#[tokio::test]
+async fn a_panic_beyond_the_dead_letters_costs_no_lane() {
+    let (policy, forwarder) = <(Arc<FakePolicy>, Arc<FakeForwarder>)>::default();
+    policy.users.lock().unwrap().insert("a".into(), user("a", 1));
+    policy.panics.store(1, std::sync::atomic::Ordering::SeqCst);
+    forwarder.panics_at.lock().unwrap().push(0);
+    let (provider, config) = (Arc::new(FakeProvider::default()), FlowConfig::default());
+    let texts = Texts::load().unwrap();
+    let pipeline = Pipeline::new(policy, Arc::clone(&provider), forwarder, FakeClock::new(), texts, config);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let lease = FakeLease::new("otp-received");
+    sender.send(vec![otp_record(&lease, 0, &otp("1", &["a"])), otp_record(&lease, 1, &otp("2", &["a"]))]).unwrap();
+    drop(sender);
+    run(Batches(receiver), Arc::new(pipeline)).await;
+    assert_eq!((&*lease.abandoned.lock().unwrap(), &*lease.finished.lock().unwrap()), (&vec![0], &vec![1]));
+    assert_eq!(provider.pushed.lock().unwrap().len(), 1);
+}

@@ -20,7 +20,7 @@ const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
 const PAST_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest life: what FCM keeps a message for (REST v1, `android.ttl`: 4 weeks); APNs would keep it for 30 days.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(28 * 24 * 3600);
-/// How long a withdrawal is remembered when it does not say.
+/// How long taking a notification back is worth a push when the withdrawal does not say.
 const CANCEL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Longest Confluent message-index list that is believed: nesting deeper than this is no frame of our schema.
 const MESSAGE_INDEXES_MAX: u64 = 16;

@@ -159,7 +159,7 @@ fn match_number_is_dropped() {
     }
 }
 
-/// A cancel takes its type from the topic and is remembered for a day unless it says otherwise.
+/// A cancel takes its type from the topic and is worth a push for a day unless it says otherwise.
 #[test]
 fn cancel() {
     let mut envelope = otp();

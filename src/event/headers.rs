@@ -6,6 +6,9 @@ use bytes::Bytes;
 /// topic of redrives carries all types.
 pub const TYPE_HEADER: &str = "watchbell-type";
 
+/// The header of a dead letter that says what its topic carries: a redrive is read as that.
+pub const FEED_HEADER: &str = "watchbell-feed";
+
 /// The headers of one record. Most records of most upstreams have none, and an empty list allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Box<str>, Bytes)>);

@@ -14,7 +14,7 @@ mod time;
 pub mod wire;
 
 pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, to_timestamp, wire_body};
-pub use headers::{Headers, TYPE_HEADER};
+pub use headers::{FEED_HEADER, Headers, TYPE_HEADER};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use time::Timestamp;
 
@@ -134,7 +134,7 @@ pub struct Cancel {
     pub recipients: Vec<UserId>,
     /// When the withdrawal was asked for.
     pub occurred_at: Timestamp,
-    /// Until when the withdrawal is remembered.
+    /// Until when taking the notification back is worth a push. It is remembered for longer.
     pub until: Timestamp,
 }
 

@@ -26,7 +26,7 @@ use super::headers;
 use super::names::Names;
 use crate::delivery::{OutcomeRecord, PushJob, Tier, Urgency, codec};
 use crate::event::Headers;
-use crate::seam::{Feed, Forward, Forwarder, Settlement};
+use crate::seam::{Feed, Forward, Forwarder, Group, Settlement};
 
 /// How long the serving thread waits for news at most: also the grain of repeating.
 const POLL: Duration = Duration::from_millis(100);
@@ -42,8 +42,24 @@ struct Inner {
     producer: RwLock<Produced>,
     board: Arc<Board>,
     names: Names,
-    events_group: String,
-    jobs_group: String,
+    groups: GroupNames,
+}
+
+/// Our groups as dead letters name them.
+struct GroupNames {
+    events: String,
+    jobs: String,
+    withdraw: String,
+}
+
+impl GroupNames {
+    fn name(&self, group: Group) -> &str {
+        match group {
+            Group::Events => &self.events,
+            Group::Jobs => &self.jobs,
+            Group::Withdraw => &self.withdraw,
+        }
+    }
 }
 
 /// See the module. Cloning shares it.
@@ -82,8 +98,11 @@ impl KafkaForwarder {
             clients: clients.clone(),
             board,
             names: Names::new(topics),
-            events_group: config.group.clone(),
-            jobs_group: config.jobs_group(),
+            groups: GroupNames {
+                events: config.group.clone(),
+                jobs: config.jobs_group(),
+                withdraw: config.withdraw_group(),
+            },
         });
         let served = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("kafka-producer".to_owned()).spawn(move || served.serve());
@@ -263,15 +282,12 @@ impl Forwarder for KafkaForwarder {
                 inner.send(topic, slice(&letter.key), slice(&letter.payload), Some(headers), settlement);
             }
             Forward::DeadRecord { letter, reason, explanation } => {
-                let group = match letter.feed {
-                    Feed::Event(_) => &inner.events_group,
-                    Feed::Job(..) | Feed::Hold | Feed::Redrive | Feed::Decision => &inner.jobs_group,
-                };
+                let group = inner.groups.name(letter.feed.group());
                 let headers = owned(&headers::of_dead_record(&letter, &reason, &explanation, group));
                 inner.send(&inner.names.dlq, slice(&letter.key), slice(&letter.payload), Some(headers), settlement);
             }
-            Forward::DeadJob { job, reason } => {
-                let headers = headers::of_dead_job(&job, &reason, &inner.jobs_group);
+            Forward::DeadJob { job, reason, group } => {
+                let headers = headers::of_dead_job(&job, &reason, inner.groups.name(group));
                 inner.send_job(&inner.names.dlq, &job, &headers, settlement);
             }
         }

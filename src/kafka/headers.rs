@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::delivery::{Origin, PushJob, Reason};
 use crate::event::{Headers, NotificationType, Timestamp};
-use crate::seam::{Feed, RawRecord};
+use crate::seam::{Feed, FeedKind, RawRecord};
 
 /// `record` or `job`: what a dead letter's bytes are.
 pub const KIND: &str = "watchbell-kind";
@@ -28,7 +28,7 @@ pub const ORIGIN_PARTITION: &str = "watchbell-origin-partition";
 /// Its offset, in decimal.
 pub const ORIGIN_OFFSET: &str = "watchbell-origin-offset";
 /// What the topic of origin carries: `event`, `job`, `hold`, `redrive`, `decision`.
-pub const FEED: &str = "watchbell-feed";
+pub const FEED: &str = crate::event::FEED_HEADER;
 /// The notification type: how a redriven record is to be read.
 pub const TYPE: &str = crate::event::TYPE_HEADER;
 /// Before this moment a tier does not let the record go, in milliseconds since 1970, in decimal.
@@ -63,17 +63,6 @@ impl LetterKind {
     pub fn of(headers: &Headers) -> Option<Self> {
         let name = headers.get_str(KIND)?;
         [Self::Record, Self::Job].into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-/// The name of a feed under [`FEED`].
-const fn feed_name(feed: Feed) -> &'static str {
-    match feed {
-        Feed::Event(_) => "event",
-        Feed::Job(..) => "job",
-        Feed::Hold => "hold",
-        Feed::Redrive => "redrive",
-        Feed::Decision => "decision",
     }
 }
 
@@ -162,10 +151,11 @@ pub(super) fn of_dead_record(letter: &RawRecord, reason: &Reason, explanation: &
     let kept = letter.headers.iter().filter(|(name, _)| !REPLACED.iter().any(|prefix| name.starts_with(prefix)));
     kept.for_each(|(name, value)| headers.push(name, value.clone()));
     put(&mut headers, KIND, LetterKind::Record.name());
-    put(&mut headers, FEED, feed_name(letter.feed));
+    // A redriven record keeps what it was sent back with: it may be redriven again.
+    let feed = letter.headers.get_str(FEED).and_then(FeedKind::from_name).filter(|_| letter.feed == Feed::Redrive);
+    put(&mut headers, FEED, feed.unwrap_or(letter.feed.kind()).name());
     let kind = match letter.feed {
         Feed::Event(kind) => Some(kind),
-        // A redriven record keeps the type that it was sent back with.
         Feed::Redrive | Feed::Job(..) | Feed::Hold | Feed::Decision => notification_type(&letter.headers),
     };
     if let Some(kind) = kind {

@@ -135,7 +135,7 @@ fn a_repeated_failure_replaces() {
     assert_eq!((attempts(&first), attempts(&second)), (Some(1), Some(2)));
     assert_eq!(notification_type(&second), Some(NotificationType::OtpReceived));
     assert_eq!(second.get_str("traceparent"), first.get_str("traceparent"));
-    assert_eq!(second.get_str(FEED), Some("redrive"));
+    assert_eq!(second.get_str(FEED), Some("event"), "as which it is redriven again");
 }
 
 /// What a redrive needs comes back from the headers as it went in: above all the offset, which others have mixed up with the partition.

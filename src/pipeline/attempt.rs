@@ -1,24 +1,19 @@
 //! Act: one job's attempt, from the last checks before the send to the forwards after it.
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-
+use super::Pipeline;
 use super::breaker::Admission;
-use super::plan::Planned;
-use super::{Pipeline, origin};
+use super::hand::origin;
 use crate::delivery::{
     Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Tier,
     Withdrawal,
 };
 use crate::event::{Event, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::notification::{Locale, Notification, render};
+use crate::notification::Notification;
 use crate::policy::{DeviceView, Workspace};
 use crate::seam::{
-    Clock, CredentialId, DeadToken, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Record, Resolved,
-    Settlement,
+    Clock, CredentialId, DeadToken, Forwarder, Group, Lease, LeaseState, PolicySource, PushProvider, Record, Settlement,
 };
 
 /// What one attempt is about; borrowed from the record or the job that it belongs to.
@@ -147,6 +142,14 @@ impl Attempt<'_> {
 }
 
 impl Since<'_> {
+    /// The group that read what it began with.
+    pub(super) fn group(self) -> Group {
+        match self {
+            Self::Record(record) => record.feed.group(),
+            Self::Job(_) => Group::Jobs,
+        }
+    }
+
     fn origin(self) -> Origin {
         match self {
             Self::Record(record) => origin(record),
@@ -170,94 +173,6 @@ impl Since<'_> {
 }
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
-    /// Sends what a record plans for few devices. The usual one-device record pays for no list and no second future.
-    pub(super) async fn send_inline(
-        &self,
-        record: &Record,
-        event: &Event,
-        resolved: &Resolved,
-        planned: &[Planned<'_>],
-        settlement: &Arc<Settlement>,
-    ) {
-        if let [Planned::Send { recipient, device }] = planned {
-            let locale = Locale::resolve(device.locale());
-            let notification = render(event, &resolved.workspace, locale, &self.texts);
-            let attempt = self.attempt_of(record, event, resolved, &notification, *recipient, *device);
-            return self.run(attempt, &record.lease, settlement).await;
-        }
-        Box::pin(self.send_several(record, event, resolved, planned, settlement)).await;
-    }
-
-    /// Several devices: all at once, rendered once for each locale.
-    async fn send_several(
-        &self,
-        record: &Record,
-        event: &Event,
-        resolved: &Resolved,
-        planned: &[Planned<'_>],
-        settlement: &Arc<Settlement>,
-    ) {
-        let mut rendered: Vec<(Locale, Notification)> = Vec::new();
-        for step in planned {
-            match step {
-                Planned::End { recipient, ending } => {
-                    self.end_unplanned(record, event, resolved, *recipient, ending, settlement);
-                }
-                Planned::Send { device, .. } => {
-                    let locale = Locale::resolve(device.locale());
-                    if rendered.iter().all(|(known, _)| *known != locale) {
-                        rendered.push((locale, render(event, &resolved.workspace, locale, &self.texts)));
-                    }
-                }
-            }
-        }
-        let mut sends = FuturesUnordered::new();
-        for step in planned {
-            let Planned::Send { recipient, device } = step else { continue };
-            let locale = Locale::resolve(device.locale());
-            let Some((_, notification)) = rendered.iter().find(|(known, _)| *known == locale) else { continue };
-            let attempt = self.attempt_of(record, event, resolved, notification, *recipient, *device);
-            sends.push(Box::pin(self.run(attempt, &record.lease, settlement)));
-        }
-        while sends.next().await.is_some() {}
-    }
-
-    fn attempt_of<'a>(
-        &self,
-        record: &'a Record,
-        event: &'a Event,
-        resolved: &'a Resolved,
-        notification: &'a Notification,
-        recipient: usize,
-        device: DeviceView<'a>,
-    ) -> Attempt<'a> {
-        let user = &event.recipients[recipient];
-        let job = JobId::show(event.workspace.as_str(), event.kind(), event.id.as_str(), user.as_str(), device.id());
-        Attempt {
-            subject: About::Event(event, notification),
-            ids: Ids { job, shown: job },
-            maybe_shown: false,
-            user,
-            device,
-            workspace: &resolved.workspace,
-            user_version: resolved.users[recipient].version(),
-            attempts: 0,
-            since: Since::Record(record),
-        }
-    }
-
-    /// One attempt of a job that was not held before: what must wait for its credential goes to the hold topic.
-    async fn run(&self, attempt: Attempt<'_>, lease: &Arc<dyn Lease>, settlement: &Arc<Settlement>) {
-        self.balance.job_planned();
-        let attempted = AssertUnwindSafe(self.attempt(attempt, &**lease, settlement)).catch_unwind().await;
-        match attempted {
-            Ok(Attempted::Settled) => {}
-            Ok(Attempted::Fenced) => self.fenced(settlement),
-            Ok(Attempted::Held(held)) => self.hold(&attempt, held, settlement),
-            Err(_) => self.panicked(&attempt, settlement),
-        }
-    }
-
     pub(super) fn fenced(&self, settlement: &Settlement) {
         self.balance.job_fenced();
         settlement.give_up();

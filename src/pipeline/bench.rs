@@ -28,6 +28,7 @@ impl Bench {
         let (policy, provider, forwarder) = <(Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>)>::default();
         let (clock, lease) = (FakeClock::new(), FakeLease::new("otp-received"));
         let texts = Texts::load().unwrap();
+        policy.forwarder.set(Arc::clone(&forwarder)).ok();
         let flow = Pipeline::new(
             Arc::clone(&policy),
             Arc::clone(&provider),

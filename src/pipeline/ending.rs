@@ -1,12 +1,13 @@
-//! Act, afterwards: how a job ends, or where it waits for its next attempt. Each of these is one forward and one count, no more.
+//! Act, afterwards: how a job ends, or where it waits for its next attempt. Each of these is one forward and one count, no more. It is
+//! counted when it was published, so that a panic on the way is counted as what follows from it, and only as that.
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pipeline;
 use super::attempt::{Attempt, Held};
+use super::plan::Step;
 use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Tier};
 use crate::event::{Event, NotificationType, Timestamp, UserId};
-use crate::policy::UserEntry;
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
@@ -15,8 +16,6 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let (now, instant) = (self.clock.now(), self.clock.instant());
         let reference = attempt.subject.reference(attempt.workspace);
         let latency = attempt.since.latency(now, instant);
-        self.balance.job_ended();
-        self.count_ending(attempt.subject.notification_type(), ending, latency);
         let outcome = OutcomeRecord {
             job: attempt.ids.job,
             workspace: reference.workspace,
@@ -33,6 +32,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             withdrawal: attempt.subject.kind() == PushKind::Withdraw,
         };
         self.forwarder.outcome(&outcome, settlement);
+        self.balance.job_ended();
+        self.count_ending(attempt.subject.notification_type(), ending, latency);
     }
 
     fn count_ending(&self, kind: NotificationType, ending: &Ending, latency: Duration) {
@@ -52,12 +53,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         record: &Record,
         event: &Event,
         resolved: &Resolved,
-        recipient: usize,
+        step: &Step<'_>,
         ending: &Ending,
         settlement: &Arc<Settlement>,
     ) {
-        let versions = (resolved.workspace.version, resolved.users.get(recipient).map_or(0, UserEntry::version));
-        self.end_recipient(record, event, &event.recipients[recipient], versions, ending, settlement);
+        let versions = (resolved.workspace.version, step.user_version);
+        self.end_recipient(record, event, step.user, versions, ending, settlement);
     }
 
     /// An event whose deadline passed before it could be planned: one ending for each recipient.
@@ -84,9 +85,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         settlement: &Arc<Settlement>,
     ) {
         self.balance.job_planned();
-        self.balance.job_ended();
         let latency = self.clock.instant().saturating_duration_since(record.read_at);
-        self.count_ending(event.kind(), ending, latency);
         let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
         let outcome = OutcomeRecord {
             job: JobId::show(workspace, kind, id, user.as_str(), ""),
@@ -104,6 +103,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             withdrawal: false,
         };
         self.forwarder.outcome(&outcome, settlement);
+        self.balance.job_ended();
+        self.count_ending(event.kind(), ending, latency);
     }
 
     fn job_of(&self, attempt: &Attempt<'_>, attempts: u32, reason: &Reason) -> Box<PushJob> {
@@ -125,16 +126,17 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             let wait = not_before.since(self.clock.now());
             self.unshown.note(attempt.ids.job, wait, self.clock.instant());
         }
+        self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
         self.balance.job_forwarded();
         self.signals.retried(tier, reason);
-        self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
     }
 
     pub(super) fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
         let job = self.job_of(attempt, attempt.attempts, &held.reason);
-        self.balance.job_forwarded();
-        self.signals.held(&held.credential);
+        let credential = held.credential.clone();
         self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
+        self.balance.job_forwarded();
+        self.signals.held(&credential);
     }
 
     pub(super) fn dead_letter_job(
@@ -146,7 +148,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     ) {
         let job = self.job_of(attempt, attempts, &reason);
         tracing::warn!(job = %attempt.ids.job, reason = reason.as_str(), attempts, "job dead-lettered");
-        self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone() }, settlement);
+        let group = attempt.since.group();
+        self.forwarder.publish(Forward::DeadJob { job, reason: reason.clone(), group }, settlement);
         self.end(attempt, &Ending::DeadLettered(reason), attempts, settlement);
     }
 

@@ -1,7 +1,7 @@
 //! The seams in memory, for the tests of the flow: small, total, and strict about what production would refuse.
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
@@ -105,14 +105,36 @@ pub(crate) struct FakePolicy {
     pub(crate) workspace: Mutex<Option<Workspace>>,
     pub(crate) users: Mutex<HashMap<String, User>>,
     pub(crate) withdrawn: Mutex<HashSet<(NotificationType, EventId)>>,
+    pub(crate) remembered: Mutex<Vec<Remembered>>,
     pub(crate) removed: Mutex<Vec<DeadToken>>,
     pub(crate) away: AtomicBool,
+    /// So many of the next calls panic.
+    pub(crate) panics: AtomicUsize,
+    /// It answers for one person more than it was asked for.
+    pub(crate) surplus: AtomicBool,
     pub(crate) asked: AtomicUsize,
+    /// Whose forwards are looked at when a withdrawal is remembered.
+    pub(crate) forwarder: OnceLock<Arc<FakeForwarder>>,
+}
+
+/// A withdrawal, as it was remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) until: Timestamp,
+    /// How many forwards had been published by then.
+    pub(crate) after_forwards: usize,
+}
+
+/// Panics as often as it was told to.
+fn panic_if_told(panics: &AtomicUsize) {
+    let told = panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+    assert!(!told, "the test says so");
 }
 
 impl FakePolicy {
     fn check(&self) -> Result<(), Unavailable> {
         self.asked.fetch_add(1, SeqCst);
+        panic_if_told(&self.panics);
         match self.away.load(SeqCst) {
             true => Err(Unavailable { what: "policy store", why: "the test says so".into() }),
             false => Ok(()),
@@ -138,7 +160,9 @@ impl PolicySource for Arc<FakePolicy> {
         let withdrawn = query
             .withdrawn
             .is_some_and(|(kind, event)| self.withdrawn.lock().unwrap().contains(&(kind, event.clone())));
-        Ok(Resolved { workspace: self.workspace(), users: query.users.iter().map(entry).collect(), withdrawn })
+        let surplus = self.surplus.load(SeqCst).then(|| UserEntry::pack(&user("surplus", 1)).unwrap());
+        let users = query.users.iter().map(entry).chain(surplus).collect();
+        Ok(Resolved { workspace: self.workspace(), users, withdrawn })
     }
 
     async fn withdraw(
@@ -146,9 +170,11 @@ impl PolicySource for Arc<FakePolicy> {
         _: &WorkspaceId,
         kind: NotificationType,
         event: &EventId,
-        _: Timestamp,
+        until: Timestamp,
     ) -> Result<(), Unavailable> {
         self.check()?;
+        let after_forwards = self.forwarder.get().map_or(0, |forwarder| forwarder.forwards.lock().unwrap().len());
+        self.remembered.lock().unwrap().push(Remembered { until, after_forwards });
         self.withdrawn.lock().unwrap().insert((kind, event.clone()));
         Ok(())
     }
@@ -182,7 +208,7 @@ pub(crate) struct FakeProvider {
     pub(crate) answers: Mutex<VecDeque<Answer>>,
     /// Pushes wait for one permit each, when there is a gate.
     pub(crate) gate: Option<tokio::sync::Semaphore>,
-    pub(crate) credential: std::sync::OnceLock<CredentialId>,
+    pub(crate) credential: OnceLock<CredentialId>,
     pub(crate) without_credential: AtomicBool,
 }
 
@@ -227,6 +253,9 @@ pub(crate) struct FakeForwarder {
     pub(crate) outcomes: Mutex<Vec<Ended>>,
     pub(crate) forwards: Mutex<Vec<Forward>>,
     pub(crate) slow: AtomicBool,
+    /// Which of the next calls of `publish` panic, counted from 0 as they come.
+    pub(crate) panics_at: Mutex<Vec<usize>>,
+    published: AtomicUsize,
     waiting: Mutex<Vec<Arc<Settlement>>>,
 }
 
@@ -258,6 +287,9 @@ impl Forwarder for Arc<FakeForwarder> {
     }
 
     fn publish(&self, forward: Forward, settlement: &Arc<Settlement>) {
+        let at = self.published.fetch_add(1, SeqCst);
+        let panics = self.panics_at.lock().unwrap().contains(&at);
+        assert!(!panics, "the test says so");
         self.forwards.lock().unwrap().push(forward);
         self.take(settlement);
     }

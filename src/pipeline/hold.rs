@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pipeline;
+use super::hand::InHand;
 use super::job::JobAttempted;
 use crate::delivery::{Ending, Reason};
-use crate::seam::{Clock, Forwarder, LeaseState, PolicySource, PushProvider, Record, Settlement};
+use crate::seam::{Clock, Forwarder, LeaseState, PolicySource, PushProvider, Settlement};
 
 /// How often a waiting job looks whether its partition is being given back: well within the time that a revoke may drain.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
-    pub(super) async fn held(&self, record: &Record, settlement: &Arc<Settlement>) {
-        let Some(mut job) = self.read_job(record, settlement) else { return };
+    pub(super) async fn held(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        let Some(mut job) = self.read_job(hand, settlement) else { return };
+        let record = &hand.record;
         loop {
             let held = match self.attempt_or_bury(record, &job, settlement).await {
                 JobAttempted::Settled => return,

@@ -6,12 +6,14 @@ use futures_util::FutureExt as _;
 
 use super::attempt::{About, Attempt, Attempted, Held, Ids, Since};
 use super::gather::Stalled;
-use super::{Pipeline, plan, raw};
+use super::hand::{InHand, raw};
+use super::{Pipeline, plan};
 use crate::delivery::codec::{self, JobError};
 use crate::delivery::{Ending, PushJob, PushKind, Reason, Subject, Tier};
+use crate::event::Timestamp;
 use crate::notification::{Locale, Notification, render, withdrawn};
 use crate::policy::{DeviceView, Workspace};
-use crate::seam::{Clock, Forward, Forwarder, Lease, PolicySource, PushProvider, Record, Resolved, Settlement};
+use crate::seam::{Clock, Forward, Forwarder, Group, Lease, PolicySource, PushProvider, Record, Resolved, Settlement};
 
 /// What became of one attempt of a job that was read from a topic.
 pub(super) enum JobAttempted {
@@ -24,9 +26,9 @@ pub(super) enum JobAttempted {
 }
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
-    pub(super) async fn job(&self, record: &Record, settlement: &Arc<Settlement>) {
-        let Some(job) = self.read_job(record, settlement) else { return };
-        match self.attempt_or_bury(record, &job, settlement).await {
+    pub(super) async fn job(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        let Some(job) = self.read_job(hand, settlement) else { return };
+        match self.attempt_or_bury(&hand.record, &job, settlement).await {
             JobAttempted::Settled => {}
             JobAttempted::GivenUp => self.fenced(settlement),
             JobAttempted::Held(held) => self.hold_job(job, held, settlement),
@@ -43,49 +45,55 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         match AssertUnwindSafe(self.attempt_job(job, &*record.lease, settlement)).catch_unwind().await {
             Ok(attempted) => attempted,
             Err(_) => {
-                tracing::error!(job = %job.id(), "a panic ended this job's attempt");
-                let reason = Reason::known("panic");
-                let letter = Box::new(job.clone());
-                self.forwarder.publish(Forward::DeadJob { job: letter, reason: reason.clone() }, settlement);
-                self.end_job(job, None, &Ending::DeadLettered(reason), settlement);
+                self.bury_job(PushJob { attempts: job.attempts + 1, ..job.clone() }, Group::Jobs, settlement);
                 JobAttempted::Settled
             }
         }
     }
 
+    /// The flow itself failed on a job: it is dead-lettered.
+    pub(super) fn bury_job(&self, mut job: PushJob, group: Group, settlement: &Arc<Settlement>) {
+        let reason = Reason::known("panic");
+        tracing::error!(job = %job.id(), "a panic ended this job");
+        reason.as_str().clone_into(&mut job.last_reason);
+        let letter = Box::new(job.clone());
+        self.forwarder.publish(Forward::DeadJob { job: letter, reason: reason.clone(), group }, settlement);
+        self.end_job(&job, None, &Ending::DeadLettered(reason), settlement);
+    }
+
     /// Decodes a job; what is none goes to the dead letters, what is newer than we are waits for a newer worker.
-    pub(super) fn read_job(&self, record: &Record, settlement: &Arc<Settlement>) -> Option<PushJob> {
-        let payload = record.payload.as_deref().unwrap_or_default();
+    pub(super) fn read_job(&self, hand: &mut InHand, settlement: &Arc<Settlement>) -> Option<PushJob> {
+        let payload = hand.record.payload.as_deref().unwrap_or_default();
         match codec::decode_job(payload) {
             Ok(job) => {
-                self.balance.record_planned();
+                self.planned(hand);
                 self.balance.job_planned();
                 Some(job)
             }
             Err(JobError::Newer { expires_at, .. }) => {
-                self.postpone_newer(record, expires_at, settlement);
+                self.postpone_newer(hand, expires_at, settlement);
                 None
             }
             Err(error @ JobError::Malformed(_)) => {
-                self.dead_letter(record, Reason::known("not_a_job"), error.to_string(), settlement);
+                self.dead_letter(hand, Reason::known("not_a_job"), error.to_string(), settlement);
                 None
             }
         }
     }
 
-    fn postpone_newer(&self, record: &Record, expires_at: crate::event::Timestamp, settlement: &Arc<Settlement>) {
+    fn postpone_newer(&self, hand: &mut InHand, expires_at: Timestamp, settlement: &Arc<Settlement>) {
         let now = self.clock.now();
         if expires_at <= now {
             let explanation = "a job of a newer schema than this worker's, past its deadline".into();
-            return self.dead_letter(record, Reason::known("newer_schema"), explanation, settlement);
+            return self.dead_letter(hand, Reason::known("newer_schema"), explanation, settlement);
         }
-        self.balance.record_planned();
+        self.planned(hand);
         self.balance.job_planned();
-        self.balance.job_forwarded();
-        metrics::counter!("watchbell_jobs_newer_schema_total").increment(1);
-        let letter = Box::new(raw(record, now));
+        let letter = Box::new(raw(&hand.record, now));
         let not_before = now.plus(Tier::S30.delay());
         self.forwarder.publish(Forward::NewerJob { letter, not_before, expires_at }, settlement);
+        self.balance.job_forwarded();
+        metrics::counter!("watchbell_jobs_newer_schema_total").increment(1);
     }
 
     /// One attempt, with everything resolved anew, so that a mute, a withdrawal or a moved token since the last one is obeyed.
@@ -142,14 +150,10 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    /// The one device of a job, if policy lets it ring. A withdrawal asks no policy: it makes no sound.
+    /// The one device of a job, if policy lets it ring. A withdrawal asks the same: it makes no sound, but may leave an entry.
     fn plan_job<'a>(&self, job: &PushJob, resolved: &'a Resolved) -> Result<DeviceView<'a>, Ending> {
         let user = &resolved.users[0];
-        let refused = match job.kind {
-            PushKind::Show => plan::verdict(job.subject.kind(), &resolved.workspace, user, resolved.withdrawn),
-            PushKind::Withdraw => None,
-        };
-        match refused {
+        match plan::verdict(job.subject.kind(), &resolved.workspace, user, resolved.withdrawn) {
             Some(ending) => Err(ending),
             None => user.device(job.device.as_str()).ok_or(Ending::NoDevice),
         }
@@ -171,8 +175,6 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         ending: &Ending,
         settlement: &Arc<Settlement>,
     ) {
-        self.balance.job_ended();
-        self.signals.ended(job.subject.kind(), ending);
         let now = self.clock.now();
         let outcome = crate::delivery::OutcomeRecord {
             job: job.id(),
@@ -190,13 +192,16 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             withdrawal: job.kind == PushKind::Withdraw,
         };
         self.forwarder.outcome(&outcome, settlement);
+        self.balance.job_ended();
+        self.signals.ended(job.subject.kind(), ending);
     }
 
     fn hold_job(&self, mut job: PushJob, held: Held, settlement: &Arc<Settlement>) {
         held.reason.as_str().clone_into(&mut job.last_reason);
-        self.balance.job_forwarded();
-        self.signals.held(&held.credential);
+        let credential = held.credential.clone();
         self.forwarder.publish(Forward::Hold { credential: held.credential, job: Box::new(job) }, settlement);
+        self.balance.job_forwarded();
+        self.signals.held(&credential);
     }
 }
 

@@ -7,8 +7,8 @@
 //! [`crate::worker`] does) and commits nothing (the record's lease does).
 //!
 //! It fails in three ways and no fourth. What cannot be read is dead-lettered byte for byte. What breaks on our side stalls the record
-//! until it is mended or the deadline passes; nothing is dropped. What a provider says is data for the retry law. A panic costs the
-//! record it happened in before its plan, and one job after it.
+//! until it is mended or the deadline passes; nothing is dropped. What a provider says is data for the retry law. A panic before the
+//! plan of a record dead-letters that record byte for byte; after it, one job.
 //!
 //! Invariant: after the first send there is no error path, only forwards.
 mod attempt;
@@ -17,7 +17,9 @@ mod breaker;
 mod ending;
 mod explode;
 mod gather;
+mod hand;
 mod hold;
+mod inline;
 mod job;
 mod plan;
 mod unshown;
@@ -33,11 +35,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use crate::delivery::{Origin, Reason, RetryPolicy};
+use self::hand::InHand;
+use crate::delivery::{Reason, RetryPolicy};
 use crate::event::{self, Cancel, DecodeError, Event, Limits, NotificationType};
 use crate::notification::Texts;
 use crate::seam::{
-    Clock, Feed, Forward, Forwarder, LeaseState, PolicySource, PushProvider, RawRecord, Record, Resolved, Settlement,
+    Clock, Feed, FeedKind, Forwarder, LeaseState, PolicySource, PushProvider, Record, Resolved, Settlement,
 };
 use crate::telemetry::flow::FlowSignals;
 
@@ -141,105 +144,85 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         &self.forwarder
     }
 
-    /// Handles one record to its end. Never fails and never panics.
-    pub async fn handle(&self, mut record: Record) {
+    /// Handles one record to its end. Never fails; it panics only when a panic's dead letter cannot be published either.
+    pub fn handle(&self, record: Record) -> impl Future<Output = ()> + Send {
+        // Taken in hand before there is a future, which would otherwise have room for it twice.
+        self.handle_in_hand(InHand::new(record))
+    }
+
+    async fn handle_in_hand(&self, mut hand: InHand) {
         self.balance.record_read();
-        if record.lease.state() != LeaseState::Owned {
-            self.balance.record_fenced();
-            record.lease.abandon(record.offset);
-            return;
-        }
-        let settlement = Settlement::finishing(Arc::clone(&record.lease), record.offset);
-        match record.feed {
-            Feed::Event(kind) => self.event(kind, &mut record, &settlement).await,
-            Feed::Job(..) => Box::pin(self.job(&record, &settlement)).await,
-            Feed::Hold => Box::pin(self.held(&record, &settlement)).await,
-            Feed::Redrive => Box::pin(self.redriven(&mut record, &settlement)).await,
-            Feed::Decision => Box::pin(self.decision(&record, &settlement)).await,
+        let settlement = Settlement::finishing(Arc::clone(&hand.record.lease), hand.record.offset);
+        if AssertUnwindSafe(self.take_up(&mut hand, &settlement)).catch_unwind().await.is_err() {
+            self.bury(&mut hand, &settlement);
         }
         settlement.release();
     }
 
-    async fn event(&self, kind: NotificationType, record: &mut Record, settlement: &Arc<Settlement>) {
-        let gathered = AssertUnwindSafe(self.gather(kind, record)).catch_unwind().await;
-        match gathered {
-            Ok(Gathered::Ready(event, resolved)) => self.act(record, &event, &resolved, settlement).await,
-            Ok(Gathered::Expired(event, reason)) => {
-                self.balance.record_planned();
-                self.expire_unplanned(record, &event, &reason, settlement);
-            }
-            Ok(Gathered::Cancel(cancel)) => Box::pin(self.cancel(record, cancel, settlement)).await,
-            Ok(Gathered::Dead(error)) => {
-                self.dead_letter(record, Reason::known(error.reason()), error.to_string(), settlement);
-            }
-            Ok(Gathered::GivenUp) => {
-                self.balance.record_fenced();
-                settlement.give_up();
-            }
-            Err(_) => self.dead_letter(
-                record,
-                Reason::known("panic"),
-                "Watchbell itself failed on this record; its log has the place".into(),
-                settlement,
-            ),
+    async fn take_up(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        if hand.record.lease.state() != LeaseState::Owned {
+            return self.give_up(hand, settlement);
+        }
+        match hand.record.feed {
+            Feed::Event(kind) => self.event(kind, hand, settlement).await,
+            Feed::Job(..) => Box::pin(self.job(hand, settlement)).await,
+            Feed::Hold => Box::pin(self.held(hand, settlement)).await,
+            Feed::Redrive => Box::pin(self.redriven(hand, settlement)).await,
+            Feed::Decision => Box::pin(self.decision(hand, settlement)).await,
         }
     }
 
-    /// Plans and sends. From here on there is no error, only forwards.
-    async fn act(&self, record: &mut Record, event: &Event, resolved: &Resolved, settlement: &Arc<Settlement>) {
-        self.balance.record_planned();
-        // The bytes were copied into the event; only the lease, the offset and the permit are still needed.
-        record.payload = None;
-        let planned = plan::plan(event, resolved);
-        if record.next_recipient > 0 || plan::jobs(&planned) > self.config.inline_max {
-            Box::pin(self.explode(record, event, resolved, &planned, settlement)).await;
+    async fn event(&self, kind: NotificationType, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        match self.gather(kind, &hand.record).await {
+            Gathered::Ready(event, resolved) => self.act(hand, &event, &resolved, settlement).await,
+            Gathered::Expired(event, reason) => {
+                self.planned(hand);
+                self.expire_unplanned(&hand.record, &event, &reason, settlement);
+            }
+            Gathered::Cancel(cancel) => Box::pin(self.cancel(hand, cancel, settlement)).await,
+            Gathered::Dead(error) => {
+                self.dead_letter(hand, Reason::known(error.reason()), error.to_string(), settlement);
+            }
+            Gathered::GivenUp => self.give_up(hand, settlement),
+        }
+    }
+
+    /// Plans and sends. From the first send on there is no error, only forwards.
+    async fn act(&self, hand: &mut InHand, event: &Event, resolved: &Resolved, settlement: &Arc<Settlement>) {
+        let steps = plan::plan(event, resolved);
+        if hand.record.next_recipient > 0 || plan::jobs(&steps) > self.config.inline_max {
+            Box::pin(self.explode(hand, event, resolved, &steps, settlement)).await;
         } else {
-            self.send_inline(record, event, resolved, &planned, settlement).await;
+            self.send_inline(hand, event, resolved, &steps, settlement).await;
         }
-    }
-
-    /// Puts a record into the dead letters, byte for byte.
-    fn dead_letter(&self, record: &Record, reason: Reason, explanation: String, settlement: &Arc<Settlement>) {
-        self.balance.record_dead_lettered();
-        tracing::warn!(
-            topic = %record.lease.topic(), partition = record.lease.partition(), offset = record.offset,
-            reason = reason.as_str(), "record dead-lettered: {explanation}"
-        );
-        metrics::counter!("watchbell_records_dead_lettered_total", "reason" => reason.label()).increment(1);
-        let letter = Box::new(raw(record, self.clock.now()));
-        self.forwarder.publish(Forward::DeadRecord { letter, reason, explanation }, settlement);
     }
 
     fn limits(&self) -> Limits {
         Limits { recipients_max: self.config.recipients_max }
     }
 
-    /// A record that an operator took back from the dead letters: the bytes as upstream wrote them, the type in a header.
-    async fn redriven(&self, record: &mut Record, settlement: &Arc<Settlement>) {
-        let kind = record.headers.get_str(event::TYPE_HEADER).and_then(NotificationType::from_name);
-        match kind {
-            Some(kind) => self.event(kind, record, settlement).await,
+    /// A record that an operator took back from the dead letters: the bytes as they came, what they are in headers.
+    async fn redriven(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        let headers = &hand.record.headers;
+        let feed = headers.get_str(event::FEED_HEADER).unwrap_or(FeedKind::Event.name());
+        match FeedKind::from_name(feed) {
+            Some(FeedKind::Event | FeedKind::Redrive) => {
+                let kind = headers.get_str(event::TYPE_HEADER).and_then(NotificationType::from_name);
+                match kind {
+                    Some(kind) => self.event(kind, hand, settlement).await,
+                    None => {
+                        let explanation = format!("the header {} names no notification type", event::TYPE_HEADER);
+                        self.dead_letter(hand, Reason::known("no_type"), explanation, settlement);
+                    }
+                }
+            }
+            Some(FeedKind::Job | FeedKind::Hold) => self.job(hand, settlement).await,
+            Some(FeedKind::Decision) => self.decision(hand, settlement).await,
             None => {
-                let explanation = format!("the header {} names no notification type", event::TYPE_HEADER);
-                self.dead_letter(record, Reason::known("no_type"), explanation, settlement);
+                let explanation = format!("the header {} says {feed:?}, which nothing is", event::FEED_HEADER);
+                self.dead_letter(hand, Reason::known("unknown_feed"), explanation, settlement);
             }
         }
-    }
-}
-
-fn origin(record: &Record) -> Origin {
-    Origin { topic: Arc::clone(record.lease.topic()), partition: record.lease.partition(), offset: record.offset }
-}
-
-fn raw(record: &Record, now: crate::event::Timestamp) -> RawRecord {
-    RawRecord {
-        origin: origin(record),
-        feed: record.feed,
-        key: record.key.clone(),
-        payload: record.payload.clone(),
-        headers: record.headers.clone(),
-        timestamp: record.timestamp,
-        first_seen: now,
     }
 }
 
@@ -247,5 +230,7 @@ fn raw(record: &Record, now: crate::event::Timestamp) -> RawRecord {
 mod bench;
 #[cfg(test)]
 pub(crate) mod fakes;
+#[cfg(test)]
+mod panic_tests;
 #[cfg(test)]
 mod tests;

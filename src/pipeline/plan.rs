@@ -1,56 +1,52 @@
 //! Decide: from an event and what the policy store says to what happens for each recipient. Pure.
 use crate::delivery::{Ending, Reason};
-use crate::event::Event;
+use crate::event::{Event, UserId};
 use crate::policy::{self, DeviceView, UserEntry, Verdict, Workspace};
 use crate::seam::Resolved;
 
 /// What happens for one recipient, or one device of theirs.
 #[derive(Debug)]
-pub(super) enum Planned<'a> {
-    /// One device gets a push.
-    Send {
-        /// Position in the event's recipients.
-        recipient: usize,
-        /// The device.
-        device: DeviceView<'a>,
-    },
-    /// The recipient gets none.
-    End {
-        /// Position in the event's recipients.
-        recipient: usize,
-        /// Why.
-        ending: Ending,
-    },
+pub(super) struct Step<'a> {
+    /// The recipient's position in the event.
+    pub(super) recipient: usize,
+    /// The recipient.
+    pub(super) user: &'a UserId,
+    /// The version of what was known of them.
+    pub(super) user_version: u64,
+    pub(super) planned: Planned<'a>,
 }
 
-impl Planned<'_> {
-    /// Position in the event's recipients.
-    pub(super) const fn recipient(&self) -> usize {
-        match self {
-            Self::Send { recipient, .. } | Self::End { recipient, .. } => *recipient,
-        }
-    }
+/// See [`Step`].
+#[derive(Debug)]
+pub(super) enum Planned<'a> {
+    /// The device gets a push.
+    Send(DeviceView<'a>),
+    /// The recipient gets none, for this reason.
+    End(Ending),
 }
 
 /// The plan for every recipient, in their order.
-pub(super) fn plan<'a>(event: &Event, resolved: &'a Resolved) -> Vec<Planned<'a>> {
-    let mut planned = Vec::with_capacity(resolved.users.len());
-    for (recipient, user) in resolved.users.iter().enumerate() {
-        match verdict(event.kind(), &resolved.workspace, user, resolved.withdrawn) {
-            Some(ending) => planned.push(Planned::End { recipient, ending }),
-            None if user.device_count() == 0 => planned.push(Planned::End { recipient, ending: Ending::NoDevice }),
-            None => planned.extend(user.devices().map(|device| Planned::Send { recipient, device })),
+pub(super) fn plan<'a>(event: &'a Event, resolved: &'a Resolved) -> Vec<Step<'a>> {
+    let mut steps = Vec::with_capacity(resolved.users.len());
+    for (recipient, entry) in resolved.users.iter().enumerate() {
+        // One answer for each recipient is the store's promise; another number of them must not pass for a plan.
+        let user = &event.recipients[recipient];
+        let step = |planned| Step { recipient, user, user_version: entry.version(), planned };
+        match verdict(event.kind(), &resolved.workspace, entry, resolved.withdrawn) {
+            Some(ending) => steps.push(step(Planned::End(ending))),
+            None if entry.device_count() == 0 => steps.push(step(Planned::End(Ending::NoDevice))),
+            None => steps.extend(entry.devices().map(|device| step(Planned::Send(device)))),
         }
     }
-    planned
+    steps
 }
 
 /// How many pushes a plan asks for.
-pub(super) fn jobs(planned: &[Planned<'_>]) -> usize {
-    planned.iter().filter(|step| matches!(step, Planned::Send { .. })).count()
+pub(super) fn jobs(steps: &[Step<'_>]) -> usize {
+    steps.iter().filter(|step| matches!(step.planned, Planned::Send(_))).count()
 }
 
-/// Why this recipient is not notified; `None` when they are.
+/// Why this person's phones stay as they are; `None` when policy lets them ring.
 pub(super) fn verdict(
     kind: crate::event::NotificationType,
     workspace: &Workspace,

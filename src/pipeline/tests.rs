@@ -6,9 +6,9 @@ use prost::Message as _;
 
 use super::FlowConfig;
 use super::bench::{Bench, ended, retryable};
-use super::fakes::{Answer, FakeLease, NOW, otp, otp_record, record, user};
+use super::fakes::{FakeLease, NOW, otp, otp_record, record, user};
 use crate::delivery::{Ending, Outcome, Reason, Tier};
-use crate::event::{Headers, NotificationType, TYPE_HEADER, Timestamp, wire};
+use crate::event::{FEED_HEADER, NotificationType, TYPE_HEADER, Timestamp, wire};
 use crate::policy::{Preference, Setting, Workspace};
 use crate::seam::{Feed, Forward, LeaseState};
 
@@ -235,18 +235,6 @@ async fn fenced() {
     }
 }
 
-/// A panic in one job's send dead-letters that job; its sibling and its record come to their ends.
-#[tokio::test]
-async fn panic_costs_one_job() {
-    let bench = Bench::new().person("u", 2);
-    bench.provider.answers.lock().unwrap().push_back(Answer::Panic);
-    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
-    let endings = bench.endings();
-    assert!(endings.contains(&ended("u", "d0", Ending::DeadLettered(Reason::known("panic")))));
-    assert!(endings.contains(&ended("u", "d1", Ending::Accepted)));
-    assert_eq!(*bench.lease.finished.lock().unwrap(), [0]);
-}
-
 /// A record for many devices becomes jobs before anything is sent, in recipient order, and remembers each acknowledged chunk.
 #[tokio::test]
 async fn explodes() {
@@ -298,22 +286,39 @@ async fn foreign_jobs() {
     assert!(matches!(bench.forwards().as_slice(), [Forward::DeadRecord { .. }]));
 }
 
-/// A redriven record is read as the type that its header names; without one it goes back to the dead letters.
+/// A redriven record is read as what its headers name; what they do not name goes back to the dead letters.
 #[tokio::test]
 async fn redriven() {
     let bench = Bench::new().person("u", 1);
-    let mut redriven = otp_record(&bench.lease, 0, &otp("e", &["u"]));
-    redriven.feed = Feed::Redrive;
-    redriven.headers = Headers::new();
-    redriven.headers.push(TYPE_HEADER, "otp_received");
-    bench.handle(redriven).await;
-    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Accepted)]);
-    let mut lost = otp_record(&bench.lease, 1, &otp("f", &["u"]));
-    lost.feed = Feed::Redrive;
-    bench.handle(lost).await;
-    assert!(
-        matches!(bench.forwards().as_slice(), [Forward::DeadRecord { reason, .. }] if reason.as_str() == "no_type")
-    );
+    let redriven = |offset, payload: Vec<u8>, headers: &[(&str, &'static str)]| {
+        let mut redriven = record(Feed::Redrive, &bench.lease, offset, "u", payload);
+        headers.iter().for_each(|(name, value)| redriven.headers.push(*name, *value));
+        redriven
+    };
+    for (offset, feed) in [(0, "event"), (1, "redrive")] {
+        let headers = [(TYPE_HEADER, "otp_received"), (FEED_HEADER, feed)];
+        bench.handle(redriven(offset, otp(feed, &["u"]).encode_to_vec(), &headers[..])).await;
+    }
+    let accepted = || ended("u", "d0", Ending::Accepted);
+    assert_eq!(bench.endings(), [accepted(), accepted()]);
+    bench.answers(retryable());
+    bench.handle(otp_record(&bench.lease, 2, &otp("job", &["u"]))).await;
+    let job = bench.job_record(3).payload.unwrap().to_vec();
+    bench.handle(redriven(3, job.clone(), &[(FEED_HEADER, "job"), (TYPE_HEADER, "otp_received")])).await;
+    bench.handle(redriven(4, job, &[(FEED_HEADER, "hold")])).await;
+    assert_eq!(bench.endings()[2..], [accepted(), accepted()]);
+    let reasons = [
+        (redriven(5, otp("f", &["u"]).encode_to_vec(), &[]), "no_type"),
+        (redriven(6, b"nonsense".to_vec(), &[(FEED_HEADER, "job")]), "not_a_job"),
+        (redriven(7, b"nonsense".to_vec(), &[(FEED_HEADER, "decision")]), "not_a_decision"),
+        (redriven(8, otp("f", &["u"]).encode_to_vec(), &[(FEED_HEADER, "telegram")]), "unknown_feed"),
+    ];
+    for (record, expected) in reasons {
+        bench.handle(record).await;
+        let forwards = bench.forwards();
+        let [Forward::DeadRecord { reason, .. }] = forwards.as_slice() else { panic!("{forwards:?}") };
+        assert_eq!(reason.as_str(), expected);
+    }
 }
 
 /// The future of a record on its way costs little memory: ten thousand of them are in flight.

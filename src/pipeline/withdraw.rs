@@ -1,27 +1,29 @@
 //! Withdrawals: an earlier event no longer matters, because upstream cancelled it or somebody answered.
 //!
-//! The withdrawal is remembered first, so that a job that still waits in a tier sees it; then every device of the person gets a job that
-//! takes the notification back. A device whose push was refused by this process, and still waits in a tier, gets none: it showed nothing
-//! and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
+//! The withdrawal is remembered first, so that a job that still waits anywhere sees it; then every device of the person gets a job that
+//! takes the notification back. Two kinds of device get none. One whose owner policy lets nothing ring for: it showed nothing, or was muted
+//! since, and nothing is pushed against policy. And one whose push was refused by this process and still waits in a tier: it showed
+//! nothing and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
 //! nothing new on Android and one silent, passive entry at most on iOS.
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Pipeline;
 use super::gather::Stalled;
+use super::hand::InHand;
+use super::{Pipeline, plan};
 use crate::delivery::codec::{self, Finality};
 use crate::delivery::{JobId, Reason, Subject, Withdrawal};
 use crate::event::{Cancel, LIFETIME_MAX, UserId};
-use crate::seam::{Clock, Forwarder, PolicySource, PushProvider, Query, Record, Settlement};
+use crate::seam::{Clock, Forwarder, Lease, PolicySource, PushProvider, Query, Resolved, Settlement};
 
 /// How long taking a notification back is worth a push. A phone that was off for longer shows its own expiry.
 const WORTH_SENDING: Duration = Duration::from_secs(24 * 3600);
-/// How long an answered request is remembered: the longest that an event can live, so that no retry outlives it.
+/// How long a withdrawal is remembered: the longest that an event can live, so that no retry and no held job outlives it.
 const REMEMBERED: Duration = LIFETIME_MAX;
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     /// A Cancel on an event topic.
-    pub(super) async fn cancel(&self, record: &Record, cancel: Cancel, settlement: &Arc<Settlement>) {
+    pub(super) async fn cancel(&self, hand: &mut InHand, cancel: Cancel, settlement: &Arc<Settlement>) {
         let withdrawal = Withdrawal {
             workspace: cancel.workspace,
             kind: cancel.kind,
@@ -29,20 +31,20 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             occurred_at: cancel.occurred_at,
             until: cancel.until,
         };
-        self.withdraw(record, withdrawal, &cancel.recipients, settlement).await;
+        self.withdraw(hand, withdrawal, &cancel.recipients, settlement).await;
     }
 
     /// A record of the decisions topic: a final one withdraws its request from the person's phones.
-    pub(super) async fn decision(&self, record: &Record, settlement: &Arc<Settlement>) {
-        let payload = record.payload.as_deref().unwrap_or_default();
+    pub(super) async fn decision(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
+        let payload = hand.record.payload.as_deref().unwrap_or_default();
         let decision = match codec::decode_decision(payload) {
             Ok(decision) => decision,
             Err(error) => {
-                return self.dead_letter(record, Reason::known("not_a_decision"), error.to_string(), settlement);
+                return self.dead_letter(hand, Reason::known("not_a_decision"), error.to_string(), settlement);
             }
         };
         match decision.finality {
-            Finality::Open => self.balance.record_planned(),
+            Finality::Open => self.planned(hand),
             Finality::Final => {
                 let withdrawal = Withdrawal {
                     workspace: decision.workspace,
@@ -51,44 +53,29 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                     occurred_at: decision.at,
                     until: decision.at.plus(REMEMBERED),
                 };
-                self.withdraw(record, withdrawal, &[decision.user], settlement).await;
+                self.withdraw(hand, withdrawal, &[decision.user], settlement).await;
             }
         }
     }
 
     async fn withdraw(
         &self,
-        record: &Record,
+        hand: &mut InHand,
         mut withdrawal: Withdrawal,
         users: &[UserId],
         settlement: &Arc<Settlement>,
     ) {
-        let now = self.clock.now();
-        if withdrawal.until <= now {
-            return self.balance.record_planned();
-        }
-        let subject = (&withdrawal.workspace, withdrawal.kind, &withdrawal.event);
-        let remembered = self.remember_withdrawal(subject, withdrawal.until, &*record.lease).await;
-        withdrawal.until = withdrawal.until.min(now.plus(WORTH_SENDING));
-        let query = Query { workspace: &withdrawal.workspace, users, withdrawn: None };
-        let resolved = match remembered {
-            Ok(()) => self.resolve(query, &*record.lease, withdrawal.until).await,
-            Err(stalled) => Err(stalled),
+        withdrawal.until = withdrawal.until.min(self.clock.now().plus(WORTH_SENDING));
+        let resolved = match self.remember_and_resolve(&withdrawal, users, &*hand.record.lease).await {
+            Ok(Some(resolved)) => resolved,
+            Ok(None) | Err(Stalled::Deadline) => return self.planned(hand),
+            Err(Stalled::GivenUp) => return self.give_up(hand, settlement),
         };
-        let resolved = match resolved {
-            Ok(resolved) => resolved,
-            Err(Stalled::Deadline) => return self.balance.record_planned(),
-            Err(Stalled::GivenUp) => {
-                self.balance.record_fenced();
-                return settlement.give_up();
-            }
-        };
-        self.balance.record_planned();
         let withdrawal = Arc::new(withdrawal);
-        // In chunks, like an explosion: a kill repeats what was not finished, and a repeated withdrawal changes nothing on a phone.
         let devices: Vec<_> = users
             .iter()
             .zip(&resolved.users)
+            .filter(|(_, entry)| plan::verdict(withdrawal.kind, &resolved.workspace, entry, false).is_none())
             .flat_map(|(user, entry)| entry.devices().map(move |device| (user, device)))
             .filter(|(user, device)| {
                 let (workspace, event) = (withdrawal.workspace.as_str(), withdrawal.event.as_str());
@@ -96,14 +83,35 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 !self.unshown.waits(shown, self.clock.instant())
             })
             .collect();
+        self.planned(hand);
+        // In chunks, like an explosion: a kill repeats what was not finished, and a repeated withdrawal changes nothing on a phone.
         for chunk in devices.chunks(self.config.chunk_jobs) {
             let acknowledged = Settlement::waiting();
             for (user, device) in chunk {
                 let subject = Subject::Withdrawal(Arc::clone(&withdrawal));
-                self.publish_job(record, subject, user, device, &acknowledged);
+                self.publish_job(&hand.record, subject, user, device, &acknowledged);
             }
             acknowledged.settled().await;
         }
+    }
+
+    /// Remembers it for as long as its event may live, however late it comes itself; then asks for the people, if phones are to be told.
+    async fn remember_and_resolve(
+        &self,
+        withdrawal: &Withdrawal,
+        users: &[UserId],
+        lease: &dyn Lease,
+    ) -> Result<Option<Resolved>, Stalled> {
+        let remembered_until = withdrawal.occurred_at.plus(REMEMBERED);
+        if remembered_until > self.clock.now() {
+            let subject = (&withdrawal.workspace, withdrawal.kind, &withdrawal.event);
+            self.remember_withdrawal(subject, remembered_until, lease).await?;
+        }
+        if withdrawal.until <= self.clock.now() {
+            return Ok(None);
+        }
+        let query = Query { workspace: &withdrawal.workspace, users, withdrawn: None };
+        self.resolve(query, lease, withdrawal.until).await.map(Some)
     }
 }
 

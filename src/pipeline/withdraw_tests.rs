@@ -3,9 +3,10 @@ use std::time::Duration;
 use prost::Message as _;
 
 use crate::delivery::{Ending, Outcome, PushKind, Reason, RetryScope};
-use crate::event::wire;
+use crate::event::{LIFETIME_MAX, NotificationType, wire};
 use crate::pipeline::bench::{Bench, ended, retryable};
-use crate::pipeline::fakes::{NOW, otp, otp_record, record};
+use crate::pipeline::fakes::{NOW, Remembered, otp, otp_record, record};
+use crate::policy::{Preference, Setting, Workspace};
 use crate::seam::{Feed, Forward};
 
 fn cancel_of(event: &str, recipients: &[&str]) -> wire::Event {
@@ -14,25 +15,12 @@ fn cancel_of(event: &str, recipients: &[&str]) -> wire::Event {
     cancel
 }
 
-/// A cancel is remembered before anything is taken back, and each device gets a job that names the first one's entry.
-#[tokio::test]
-async fn cancel_withdraws() {
-    let bench = Bench::new().person("u", 1);
-    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
-    bench.handle(otp_record(&bench.lease, 1, &cancel_of("e", &["u"]))).await;
-    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
-    bench.handle(bench.job_record(2)).await;
-    let pushed = bench.provider.pushed.lock().unwrap();
-    assert!(pushed[1].withdrawal);
-    assert_eq!(pushed[1].collapse, pushed[0].job);
-    assert_ne!(pushed[1].job, pushed[0].job);
+fn withdraws(forward: &Forward) -> bool {
+    matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw)
 }
 
-/// A final decision withdraws the request from the person's phones; one that is not final does nothing.
-#[tokio::test]
-async fn decision_withdraws() {
-    let bench = Bench::new().person("u", 2);
-    let decision = |body| wire::Decision {
+fn decision(body: wire::decision::Body) -> Vec<u8> {
+    let decision = wire::Decision {
         workspace_id: "w".into(),
         r#type: wire::NotificationType::IdentityVerification.into(),
         event_id: "e".into(),
@@ -41,15 +29,85 @@ async fn decision_withdraws() {
         at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
         body: Some(body),
     };
-    let open = decision(wire::decision::Body::Asked(wire::Asked::default()));
-    bench.handle(record(Feed::Decision, &bench.lease, 0, "u", open.encode_to_vec())).await;
+    decision.encode_to_vec()
+}
+
+fn decided() -> Vec<u8> {
+    decision(wire::decision::Body::Decided(wire::Decided::default()))
+}
+
+/// The person switched these types off.
+fn mute(bench: &Bench) {
+    let mut users = bench.policy.users.lock().unwrap();
+    users.get_mut("u").unwrap().preferences = [Preference::Off; NotificationType::COUNT];
+}
+
+/// A cancel is remembered before anything is taken back, and each device gets a job that names the first one's entry.
+#[tokio::test]
+async fn cancel_withdraws() {
+    let bench = Bench::new().person("u", 1);
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    bench.handle(otp_record(&bench.lease, 1, &cancel_of("e", &["u"]))).await;
+    let remembered = Remembered { until: NOW.plus(LIFETIME_MAX), after_forwards: 0 };
+    assert_eq!(*bench.policy.remembered.lock().unwrap(), [remembered]);
+    bench.handle(bench.job_record(2)).await;
+    let pushed = bench.provider.pushed.lock().unwrap();
+    assert!(pushed[1].withdrawal);
+    assert_eq!(pushed[1].collapse, pushed[0].job);
+    assert_ne!(pushed[1].job, pushed[0].job);
+}
+
+/// A cancel that is read when no phone need be told any more is remembered all the same, for as long as its event may live; one that no
+/// event can outlive is not.
+#[tokio::test]
+async fn late_cancel_is_remembered() {
+    let bench = Bench::new().person("u", 1);
+    let mut cancel = cancel_of("e", &["u"]);
+    cancel.expires_at = Some(prost_types::Timestamp { seconds: NOW.as_secs() + 60, nanos: 0 });
+    bench.clock.advance(Duration::from_secs(3600));
+    bench.handle(otp_record(&bench.lease, 0, &cancel)).await;
+    let remembered = Remembered { until: NOW.plus(LIFETIME_MAX), after_forwards: 0 };
+    assert_eq!(*bench.policy.remembered.lock().unwrap(), [remembered]);
+    bench.clock.advance(LIFETIME_MAX);
+    bench.handle(otp_record(&bench.lease, 1, &cancel_of("e", &["u"]))).await;
+    assert_eq!(bench.policy.remembered.lock().unwrap().len(), 1);
     assert!(bench.forwards().is_empty());
-    let decided = decision(wire::decision::Body::Decided(wire::Decided::default()));
-    bench.handle(record(Feed::Decision, &bench.lease, 1, "u", decided.encode_to_vec())).await;
+}
+
+/// A phone of somebody for whom policy lets nothing ring is left alone by a withdrawal too: by a cancel, by a decision, and by a job that
+/// was published before the mute.
+#[tokio::test]
+async fn withdrawals_obey_policy() {
+    let bench = Bench::new().person("u", 1);
+    bench.handle(otp_record(&bench.lease, 0, &cancel_of("e", &["u"]))).await;
+    let published = bench.job_record(1);
+    mute(&bench);
+    bench.handle(published).await;
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Suppressed(Reason::known("muted_by_user")))]);
+    bench.handle(otp_record(&bench.lease, 2, &cancel_of("f", &["u"]))).await;
+    bench.handle(record(Feed::Decision, &bench.lease, 3, "u", decided())).await;
+    assert_eq!(bench.policy.remembered.lock().unwrap().len(), 3, "a mute forgets no withdrawal");
+    assert!(bench.forwards().is_empty() && bench.tokens().is_empty());
+    // Enforced overrides the mute here as everywhere.
+    let mut workspace = Workspace::unknown();
+    workspace.settings = [Setting::Enforced; NotificationType::COUNT];
+    *bench.policy.workspace.lock().unwrap() = Some(workspace);
+    bench.handle(otp_record(&bench.lease, 4, &cancel_of("g", &["u"]))).await;
+    assert!(matches!(bench.forwards().as_slice(), [forward] if withdraws(forward)));
+}
+
+/// A final decision withdraws the request from the person's phones; one that is not final does nothing.
+#[tokio::test]
+async fn decision_withdraws() {
+    let bench = Bench::new().person("u", 2);
+    let open = decision(wire::decision::Body::Asked(wire::Asked::default()));
+    bench.handle(record(Feed::Decision, &bench.lease, 0, "u", open)).await;
+    assert!(bench.forwards().is_empty());
+    bench.handle(record(Feed::Decision, &bench.lease, 1, "u", decided())).await;
     let forwards = bench.forwards();
-    let withdraws = |forward: &Forward| matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw);
     assert!(forwards.len() == 2 && forwards.iter().all(withdraws));
-    assert_eq!(bench.policy.withdrawn.lock().unwrap().len(), 1);
+    let remembered = bench.policy.remembered.lock().unwrap().clone();
+    assert_eq!(remembered.iter().map(|one| one.after_forwards).collect::<Vec<_>>(), [0]);
 }
 
 /// A notification that its provider refused, and that waits in a tier, is taken back without any push: neither its own nor another.
@@ -78,12 +136,7 @@ async fn cancel_takes_back_what_may_be_shown() {
         scope: RetryScope::Provider,
         maybe_shown: true,
     };
-    let withdrawn = |bench: &Bench| {
-        bench
-            .forwards()
-            .iter()
-            .any(|forward| matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw))
-    };
+    let withdrawn = |bench: &Bench| bench.forwards().iter().any(withdraws);
     let bench = Bench::new().person("u", 1);
     bench.answers(unknown);
     bench.answers(retryable());

@@ -15,7 +15,7 @@ use watchbell::kafka::client::Clients;
 use watchbell::kafka::config::TopicsConfig;
 use watchbell::kafka::forwarder::KafkaForwarder;
 use watchbell::kafka::headers;
-use watchbell::seam::{Feed, Forward, Forwarder, RawRecord, Settlement};
+use watchbell::seam::{Feed, Forward, Forwarder, Group, RawRecord, Settlement};
 
 use super::{config, topics};
 use crate::support::kafka::{Reader, create_topics};
@@ -95,7 +95,7 @@ fn start(kafka: &str) -> (Clients, TopicsConfig, KafkaForwarder) {
 fn each_forward_goes_to_its_topic() {
     // Outcomes, tiers, hold and dead letters are acknowledged by the broker, each once, keyed and in the topic where its reader looks.
     let kafka = shared_kafka();
-    let (_clients, topics, forwarder) = start(&kafka);
+    let (clients, topics, forwarder) = start(&kafka);
     let settlement = Settlement::waiting();
     let ending = Ending::Suppressed(Reason::known("muted_by_user"));
     forwarder.outcome(&outcome("user-1", &ending), &settlement);
@@ -105,21 +105,27 @@ fn each_forward_goes_to_its_topic() {
     }
     forwarder.publish(Forward::Hold { credential: "apns.main".into(), job: Box::new(job()) }, &settlement);
     let reason = Reason::known("not_protobuf");
-    let dead = Forward::DeadRecord { letter: Box::new(letter()), reason: reason.clone(), explanation: "why".into() };
-    forwarder.publish(dead, &settlement);
-    forwarder.publish(Forward::DeadJob { job: Box::new(job()), reason }, &settlement);
+    for feed in [letter().feed, Feed::Decision] {
+        let letter = Box::new(RawRecord { feed, ..letter() });
+        let dead = Forward::DeadRecord { letter, reason: reason.clone(), explanation: "why".into() };
+        forwarder.publish(dead, &settlement);
+    }
+    for group in [Group::Events, Group::Jobs] {
+        let dead = Forward::DeadJob { job: Box::new(job()), reason: reason.clone(), group };
+        forwarder.publish(dead, &settlement);
+    }
     settle(&settlement);
     assert!(forwarder.flush(Instant::now()), "an acknowledged forward is still in flight");
-    assert_eq!(forwarder.view().acknowledged, 9);
+    assert_eq!(forwarder.view().acknowledged, 11);
 
     let tiers: Vec<String> = Tier::ALL.map(|tier| topics.job(watchbell::delivery::Urgency::Urgent, tier)).into();
     let hold = topics.hold("apns.main");
     let mut all: Vec<&str> = vec![&topics.outcomes, &hold, &topics.dlq];
     all.extend(tiers.iter().map(String::as_str));
     let mut reader = Reader::from_beginning(&kafka, &all);
-    reader.until_count(9, SOON);
+    reader.until_count(11, SOON);
     let records = reader.up_to_the_end();
-    assert_eq!(records.len(), 9);
+    assert_eq!(records.len(), 11);
     assert!(records.iter().all(|record| record.key.as_deref() == Some(b"user-1")));
     for tier in &tiers {
         let read: Vec<_> = records.iter().filter(|record| record.topic == *tier).collect();
@@ -138,6 +144,13 @@ fn each_forward_goes_to_its_topic() {
     assert!(record.header("traceparent").is_some());
     let dead = letters.iter().find(|letter| letter.header(headers::KIND).as_deref() == Some("job")).unwrap();
     assert_eq!(codec::decode_job(dead.payload.as_ref().unwrap()), Ok(job()));
+    // Each names the group that read it.
+    let (kafka, header) = (clients.config(), "kafka_dlt-original-consumer-group");
+    let mut groups: Vec<_> = letters.iter().map(|letter| letter.header(header).unwrap()).collect();
+    let mut expected = [kafka.group.clone(), kafka.group.clone(), kafka.jobs_group(), kafka.withdraw_group()];
+    groups.sort();
+    expected.sort();
+    assert_eq!(groups, expected);
     forwarder.close();
 }
 

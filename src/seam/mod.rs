@@ -10,13 +10,17 @@
 //!
 //! What breaks on our side is [`Unavailable`] and nothing else: the flow stalls, backs off, never commits and never drops. What a
 //! provider says is an [`Outcome`], as data, and never an error.
+mod feed;
+
+pub use feed::{Feed, FeedKind, Group};
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::delivery::{Outcome, OutcomeRecord, Push, PushJob, Reason, Tier, Urgency};
+use crate::delivery::{Outcome, OutcomeRecord, Push, PushJob, Reason, Tier};
 use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{DeviceView, Installation, UserEntry, Workspace};
 
@@ -28,21 +32,6 @@ pub struct Unavailable {
     pub what: &'static str,
     /// What it said.
     pub why: String,
-}
-
-/// What a topic that we read carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Feed {
-    /// Upstream's events of one type.
-    Event(NotificationType),
-    /// Jobs, delayed or not.
-    Job(Urgency, Tier),
-    /// Jobs that wait for a credential to be mended.
-    Hold,
-    /// Raw records taken back from the dead letters; the type stands in a header.
-    Redrive,
-    /// Upstream-facing decisions, read for the withdrawals they cause.
-    Decision,
 }
 
 /// What may still be done with a record of a partition.
@@ -279,6 +268,8 @@ pub enum Forward {
         job: Box<PushJob>,
         /// The provider's reason, or ours.
         reason: Reason,
+        /// The group that read it, or the event that it is a part of.
+        group: Group,
     },
 }
 

@@ -1,0 +1,86 @@
+//! What we read, and which of our groups reads it.
+use crate::delivery::{Tier, Urgency};
+use crate::event::NotificationType;
+
+/// What a topic that we read carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Feed {
+    /// Upstream's events of one type.
+    Event(NotificationType),
+    /// Jobs, delayed or not.
+    Job(Urgency, Tier),
+    /// Jobs that wait for a credential to be mended.
+    Hold,
+    /// Raw records taken back from the dead letters; the type stands in a header.
+    Redrive,
+    /// Upstream-facing decisions, read for the withdrawals they cause.
+    Decision,
+}
+
+/// What a topic carries, without the details: the name under which dead letters tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedKind {
+    /// [`Feed::Event`].
+    Event,
+    /// [`Feed::Job`].
+    Job,
+    /// [`Feed::Hold`].
+    Hold,
+    /// [`Feed::Redrive`].
+    Redrive,
+    /// [`Feed::Decision`].
+    Decision,
+}
+
+impl FeedKind {
+    const ALL: [Self; 5] = [Self::Event, Self::Job, Self::Hold, Self::Redrive, Self::Decision];
+
+    /// The name in headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Job => "job",
+            Self::Hold => "hold",
+            Self::Redrive => "redrive",
+            Self::Decision => "decision",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Which of our consumer groups reads something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Upstream's events.
+    Events,
+    /// Jobs, hold and redrive.
+    Jobs,
+    /// Decisions.
+    Withdraw,
+}
+
+impl Feed {
+    /// What it carries, without the details.
+    pub const fn kind(self) -> FeedKind {
+        match self {
+            Self::Event(_) => FeedKind::Event,
+            Self::Job(..) => FeedKind::Job,
+            Self::Hold => FeedKind::Hold,
+            Self::Redrive => FeedKind::Redrive,
+            Self::Decision => FeedKind::Decision,
+        }
+    }
+
+    /// The group that reads it.
+    pub const fn group(self) -> Group {
+        match self {
+            Self::Event(_) => Group::Events,
+            Self::Job(..) | Self::Hold | Self::Redrive => Group::Jobs,
+            Self::Decision => Group::Withdraw,
+        }
+    }
+}
