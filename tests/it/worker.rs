@@ -8,7 +8,8 @@ use watchbell::sandbox::fault::{Fault, Provider, Refusal, Rule};
 use watchbell::store::Change;
 
 use crate::support::eventually;
-use crate::support::kafka::Reader;
+use crate::support::kafka::{Reader, lag};
+use crate::support::process::Watchbell;
 use crate::support::services::shared_kafka;
 use crate::support::stage::{CEILING, Stage, WORKSPACE, device, event, otp, sharing, token_of};
 
@@ -145,52 +146,119 @@ fn fan_out() {
     }
 }
 
-/// A cancel that comes while the job waits in the 10s tier: the notification is never pushed.
+/// A cancel that comes while the job waits in the 10s tier: nothing at all is pushed to the phone, neither the notification nor anything
+/// that takes it back.
 #[test]
 fn cancelled_while_it_waits() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(1));
+    let stage = Stage::new(&shared_kafka(), 1, &names(2));
     let _worker = stage.worker();
-    let rule = Rule::always(Provider::Apns, refuse("ServiceUnavailable")).times(2);
+    let rule = Rule::always(Provider::Apns, refuse("ServiceUnavailable")).on(&token_of("u0")).times(2);
     stage.sandbox.add_fault(rule);
-    stage.emit(NotificationType::OtpReceived, &otp("e", &["u0"]));
+    stage.emit(NotificationType::OtpReceived, &otp("e", &["u0", "u1"]));
     let mut tier = Reader::from_beginning(&stage.bootstrap, &[&format!("{}.urgent.10s", stage.topics.jobs)]);
     tier.until_count(1, CEILING);
-    let mut cancel = otp("c", &["u0"]);
-    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: "e".into() }));
-    stage.emit(NotificationType::OtpReceived, &cancel);
-    let outcomes = stage.wait_outcomes(2);
-    let show = outcomes.values().flatten().find(|outcome| !outcome.withdrawal).unwrap();
+    stage.emit(NotificationType::OtpReceived, &cancel("e", &["u0", "u1"]));
+    // The other phone's notification and withdrawal show that the cancel was carried out.
+    let outcomes = stage.wait_outcomes(3);
+    let show = outcomes.values().flatten().find(|outcome| outcome.user_id == "u0").unwrap();
     assert_eq!((show.ending(), show.reason.as_str()), (wire::Ending::Suppressed, "withdrawn"));
-    let phone = stage.sandbox.apns().device(&token_of("u0")).unwrap();
-    assert!(
-        phone.received.iter().all(|push| push.apns_id != show_id(show)),
-        "the notification itself was never pushed"
-    );
+    let withdrawn: Vec<_> = outcomes.values().flatten().filter(|outcome| outcome.withdrawal).collect();
+    assert!(matches!(withdrawn[..], [other] if other.user_id == "u1"), "{withdrawn:?}");
+    assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
+    assert_eq!(stage.sandbox.apns().device(&token_of("u1")).unwrap().received.len(), 2);
 }
 
-fn show_id(outcome: &wire::Outcome) -> String {
-    uuid::Uuid::from_slice(&outcome.job_id).unwrap().to_string()
+/// An answer on the decisions topic takes the request back from the person's phones: passively, in the place of the notification. A Cancel
+/// does the same. The phone of somebody who has the type muted is left alone by both, as it was by the event.
+#[test]
+fn withdrawn_by_policy() {
+    let stage = Stage::new(&shared_kafka(), 1, &names(2));
+    let kind = NotificationType::IdentityVerification;
+    stage.write(&[Change::Preference {
+        workspace: WorkspaceId::new(WORKSPACE).unwrap(),
+        user: UserId::new("u0").unwrap(),
+        kind,
+        preference: Preference::Off,
+    }]);
+    let _worker = stage.worker();
+    let asked = wire::IdentityVerificationRequested { application: "Payroll".into(), ..Default::default() };
+    for id in ["cancelled", "answered"] {
+        let body = wire::event::Body::IdentityVerificationRequested(asked.clone());
+        stage.emit(kind, &event(id, &["u0", "u1"], body));
+    }
+    stage.wait_outcomes(4);
+    stage.emit(kind, &cancel("cancelled", &["u0", "u1"]));
+    for user in ["u0", "u1"] {
+        let decision = wire::Decision {
+            workspace_id: WORKSPACE.into(),
+            r#type: wire::NotificationType::IdentityVerification.into(),
+            event_id: "answered".into(),
+            user_id: user.into(),
+            decision_id: format!("decision-of-{user}"),
+            at: event("now", &[user], wire::event::Body::Cancel(wire::Cancel::default())).occurred_at,
+            body: Some(wire::decision::Body::Decided(wire::Decided::default())),
+        };
+        stage.producer.send_to(&stage.topics.decisions, user, decision.encode_to_vec());
+    }
+    let outcomes = stage.wait_outcomes(6);
+    let withdrawn: Vec<_> = outcomes.values().flatten().filter(|outcome| outcome.withdrawal).collect();
+    assert!(withdrawn.iter().all(|outcome| outcome.user_id == "u1" && outcome.ending() == wire::Ending::Accepted));
+    eventually("all cancels and decisions to be done", CEILING, || {
+        let decisions = lag(&stage.bootstrap, &format!("{}.withdraw", stage.group), &stage.topics.decisions);
+        (decisions + lag(&stage.bootstrap, &stage.group, stage.topics.event(kind)) == 0).then_some(())
+    });
+    let phone = stage.sandbox.apns().device(&token_of("u1")).unwrap();
+    assert_eq!(phone.received.len(), 4);
+    for id in ["cancelled", "answered"] {
+        let of_event: Vec<_> = phone.received.iter().filter(|push| push.payload["event_id"] == id).collect();
+        let [show, withdrawal] = of_event[..] else { panic!("{of_event:?}") };
+        assert_eq!(show.collapse_id, withdrawal.collapse_id);
+        assert_eq!(withdrawal.payload["aps"]["interruption-level"], "passive", "{withdrawal:?}");
+    }
+    assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
+}
+
+fn cancel(of: &str, recipients: &[&str]) -> wire::Event {
+    let body = wire::event::Body::Cancel(wire::Cancel { event_id: of.into() });
+    event(&format!("cancel-of-{of}"), recipients, body)
 }
 
 /// A job dead letter that is put on its `now` topic is delivered; a raw one on the redrive topic too.
 #[test]
 fn redriven() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(1));
-    let _worker = stage.worker();
+    let stage = Stage::new(&shared_kafka(), 1, &names(2));
+    let mut worker = Watchbell::worker(&format!("{}[fanout]\nrecipients_max = 1\n", stage.config()));
+    worker.wait_ready();
     stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("BadPriority")).times(1));
     stage.emit(NotificationType::OtpReceived, &otp("e", &["u0"]));
     let mut letters = Reader::from_beginning(&stage.bootstrap, &[&stage.topics.dlq]);
     let letter = letters.until_count(1, CEILING)[0].clone();
     assert_eq!(letter.header("watchbell-kind").as_deref(), Some("job"));
+    assert_eq!(letter.header("kafka_dlt-original-consumer-group").as_deref(), Some(stage.group.as_str()));
     let job = wire::PushJob::decode(&**letter.payload.as_ref().unwrap()).unwrap();
     assert_eq!(job.user_id, "u0");
     let mut again = letter.clone();
     again.topic = format!("{}.urgent.now", stage.topics.jobs);
     stage.producer.send(&again);
-    eventually("the redriven push", CEILING, || {
-        let phone = stage.sandbox.apns().device(&token_of("u0"))?;
-        (phone.received.len() == 1).then_some(())
-    });
+    let pushes = |user: &str, count: usize| {
+        eventually("the redriven push", CEILING, || {
+            let phone = stage.sandbox.apns().device(&token_of(user))?;
+            (phone.received.len() == count).then_some(())
+        });
+    };
+    pushes("u0", 1);
+    // What this worker refuses whole, another one takes.
+    stage.emit(NotificationType::OtpReceived, &otp("f", &["u0", "u1"]));
+    let mut letter = letters.until_count(2, CEILING)[1].clone();
+    assert_eq!(letter.header("watchbell-kind").as_deref(), Some("record"));
+    assert_eq!(letter.header("watchbell-reason").as_deref(), Some("too_many_recipients"));
+    worker.terminate();
+    assert!(worker.wait(CEILING).success(), "{}", worker.log());
+    let _worker = stage.worker();
+    letter.topic.clone_from(&stage.topics.redrive);
+    stage.producer.send(&letter);
+    pushes("u1", 1);
+    pushes("u0", 2);
 }
 
 /// Every record and every job that came in went somewhere: nothing is open at rest, whatever the mix.
