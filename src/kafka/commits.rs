@@ -30,12 +30,14 @@ const LOAD_AGAIN: Duration = Duration::from_millis(200);
 const ENDS_INTERVAL: Duration = Duration::from_secs(5);
 const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the reader asks for.
+/// What the reader and the terms ask for.
 pub(super) enum Ask {
     /// The committed offsets of new terms.
     Load(Vec<Arc<Term>>),
     /// The last commit of terms that end. The sender is dropped when it was tried, and the thread unparked.
     Last(Vec<Arc<Term>>, Sender<()>, Thread),
+    /// A commit now of the terms in which somebody waits for one.
+    Progress,
 }
 
 /// See the module.
@@ -61,18 +63,22 @@ impl Committer {
                     drop(done);
                     reader.unpark();
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let unloaded: Vec<_> = self.unloaded.drain(..).filter_map(|term| term.upgrade()).collect();
-                    self.load(unloaded);
-                    self.commit_routinely();
-                    if Instant::now() >= ends_at {
-                        self.ask_ends();
-                        ends_at = Instant::now() + ENDS_INTERVAL;
-                    }
-                    let pause = if self.unloaded.is_empty() { self.interval } else { self.interval.max(LOAD_AGAIN) };
-                    commit_at = Instant::now() + pause;
-                }
+                // One commit serves everybody who waits by now; who finds nothing left to commit costs nothing.
+                Ok(Ask::Progress) => self.commit_those(Term::is_awaited),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Whatever was asked for: a stream of explosions must not put this off.
+            if Instant::now() >= commit_at {
+                let unloaded: Vec<_> = self.unloaded.drain(..).filter_map(|term| term.upgrade()).collect();
+                self.load(unloaded);
+                self.commit_those(|_| true);
+                if Instant::now() >= ends_at {
+                    self.ask_ends();
+                    ends_at = Instant::now() + ENDS_INTERVAL;
+                }
+                let pause = if self.unloaded.is_empty() { self.interval } else { self.interval.max(LOAD_AGAIN) };
+                commit_at = Instant::now() + pause;
             }
         }
     }
@@ -119,8 +125,9 @@ impl Committer {
         term.load(tracker);
     }
 
-    fn commit_routinely(&self) {
-        let terms = self.shared.terms();
+    fn commit_those(&self, which: impl Fn(&Term) -> bool) {
+        let mut terms = self.shared.terms();
+        terms.retain(|term| which(term));
         match self.commit(&terms, |term| term.state() != LeaseState::Fenced) {
             Ok(()) => self.shared.commit_succeeded(),
             Err(error) => {
@@ -168,7 +175,7 @@ impl Committer {
         self.consumer.commit(&list, CommitMode::Sync)?;
         self.shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         for (term, commit) in offered {
-            term.offsets().committed(&commit);
+            term.committed(&commit);
         }
         Ok(())
     }

@@ -208,10 +208,15 @@ impl OffsetTracker {
 
     /// What to commit, if it differs from what the broker took last.
     pub(super) fn committable(&self) -> Option<Commit> {
-        let offset = self.position().filter(|_| self.version != self.committed)?;
+        let offset = self.position().filter(|_| !self.is_committed())?;
         let blocks = self.blocks.iter().map(|(block, bits)| (*block, *bits));
         let metadata = offset_map::encode(offset, blocks, self.horizon, &self.progress);
         Some(Commit { offset, metadata, version: self.version })
+    }
+
+    /// Whether the broker knows everything that a commit would tell.
+    pub(super) fn is_committed(&self) -> bool {
+        self.version == self.committed
     }
 
     /// The broker took the commit of that version.

@@ -8,9 +8,9 @@
 //!
 //! It fails by going on: errors are reported, lost partitions are fenced at once, and the group is joined again.
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ pub(super) struct Reader {
     revokes: Vec<Revoke>,
     batch: Batch,
     out: UnboundedSender<Vec<Record>>,
-    ask: Option<Sender<Ask>>,
+    ask: Option<Arc<Sender<Ask>>>,
     committer: Option<JoinHandle<()>>,
     revoke_drain: Duration,
     session: Duration,
@@ -91,7 +91,7 @@ impl Reader {
             revokes: Vec::new(),
             batch: Batch::default(),
             out: parts.out,
-            ask: Some(parts.ask),
+            ask: Some(Arc::new(parts.ask)),
             committer: Some(parts.committer),
             revoke_drain: parts.revoke_drain,
             session: parts.session,
@@ -173,7 +173,8 @@ impl Reader {
             let earlier = self.shared.recall(&topic, number);
             // What was begun before the partition was lost may end for as long as it might have, had it been asked back.
             let patience = if earlier.is_empty() { Duration::ZERO } else { self.revoke_drain };
-            let term = Term::new(topic, number, feed, self.me.clone(), earlier);
+            let ask = self.ask.as_ref().map_or_else(Weak::new, Arc::downgrade);
+            let term = Term::new(topic, number, feed, self.me.clone(), ask, earlier);
             self.shared.add(&term);
             self.partitions.push(Partition::new(Arc::clone(&term), queue, ready, lane, patience));
             terms.push(term);

@@ -6,16 +6,18 @@
 //! Yet a term knows the earlier terms that its partition had in this process and that ended with something to remember
 //! ([`super::history`]): what they finished is skipped, and what they still have in flight is waited for, before anything is taken.
 //!
-//! It deliberately talks to nobody: the reader is woken, the rest is read. It cannot fail.
+//! It deliberately waits for nobody: the reader is woken, the offsets thread is asked for a commit, the rest is read. It cannot fail.
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::Instant;
 
+use super::commits::Ask;
 use super::history::{History, Recall};
 use super::offsets::{Begin, Commit, OffsetTracker};
-use crate::seam::{Feed, Lease, LeaseState};
+use crate::seam::{Feed, Lease, LeaseState, Settlement};
 
 const OWNED: u8 = 0;
 const DRAINING: u8 = 1;
@@ -37,6 +39,8 @@ pub(super) struct Term {
     offsets: Mutex<Offsets>,
     /// Woken when the term was loaded and when nothing is in flight any more.
     reader: Thread,
+    /// Where a commit is asked for; gone with the reader.
+    ask: Weak<Sender<Ask>>,
 }
 
 /// What a term's lock guards.
@@ -46,6 +50,8 @@ pub(super) struct Offsets {
     history: History,
     /// Terms that this partition had before in this process, as long as they may know something of what is still to be read.
     earlier: Vec<Arc<Term>>,
+    /// Who waits for a commit of that version.
+    awaited: Vec<(u64, Arc<Settlement>)>,
     /// First offsets of batches and when they were read: enough to know the age of the oldest unfinished record.
     marks: VecDeque<(i64, Instant)>,
 }
@@ -99,10 +105,12 @@ impl Offsets {
         self.history.finish(offset, self.tracker.version());
     }
 
-    /// The broker took this commit.
-    pub(super) fn committed(&mut self, commit: &Commit) {
+    /// The broker took this commit; who waited for it.
+    fn committed(&mut self, commit: &Commit) -> Vec<Arc<Settlement>> {
         self.tracker.committed(commit.version);
         self.history.committed(commit.offset, commit.version);
+        let waited = self.awaited.extract_if(.., |(version, _)| *version <= commit.version);
+        waited.map(|(_, settlement)| settlement).collect()
     }
 
     /// A batch read at `at` begins with `offset`.
@@ -136,6 +144,7 @@ impl Term {
         partition: i32,
         feed: Feed,
         reader: Thread,
+        ask: Weak<Sender<Ask>>,
         earlier: Vec<Arc<Term>>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -147,6 +156,7 @@ impl Term {
             end: AtomicI64::new(-1),
             offsets: Mutex::new(Offsets { earlier, ..Offsets::default() }),
             reader,
+            ask,
         })
     }
 
@@ -199,11 +209,30 @@ impl Term {
     /// Nothing new is begun from now on.
     pub(super) fn drain(&self) {
         self.state.fetch_max(DRAINING, Ordering::AcqRel);
+        self.await_no_more();
     }
 
     /// Nothing may be sent from now on.
     pub(super) fn fence(&self) {
         self.state.fetch_max(FENCED, Ordering::AcqRel);
+        self.await_no_more();
+    }
+
+    /// The broker took this commit.
+    pub(super) fn committed(&self, commit: &Commit) {
+        let waited = self.offsets().committed(commit);
+        waited.iter().for_each(|settlement| settlement.release());
+    }
+
+    /// Whether somebody waits for a commit.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.offsets().awaited.is_empty()
+    }
+
+    /// Nobody need wait for a commit of a term that ends: what waits ends with it.
+    fn await_no_more(&self) {
+        let waited = std::mem::take(&mut self.offsets().awaited);
+        waited.iter().for_each(|(_, settlement)| settlement.release());
     }
 
     pub(super) fn is_drained(&self) -> bool {
@@ -250,8 +279,25 @@ impl Lease for Term {
         self.wake_if_drained(in_flight);
     }
 
-    fn progress(&self, offset: i64, next_recipient: u32) {
-        self.offsets().tracker.progress(offset, next_recipient);
+    fn progress(&self, offset: i64, next_recipient: u32, committed: &Arc<Settlement>) {
+        committed.hold();
+        let mut offsets = self.offsets();
+        offsets.tracker.progress(offset, next_recipient);
+        if offsets.tracker.is_committed() {
+            drop(offsets);
+            return committed.release();
+        }
+        let version = offsets.tracker.version();
+        offsets.awaited.push((version, Arc::clone(committed)));
+        drop(offsets);
+        // Looked at after it was put there, and emptied after the state was changed: one of the two sees the other.
+        if self.state() != LeaseState::Owned {
+            return self.await_no_more();
+        }
+        if let Some(ask) = self.ask.upgrade() {
+            // Nobody listens when the reader is ending, which drains this term.
+            ask.send(Ask::Progress).ok();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::super::history::HANDED_MAX;
@@ -8,7 +9,7 @@ use crate::event::NotificationType;
 
 fn term(earlier: Vec<Arc<Term>>, committed: Option<&Commit>) -> Arc<Term> {
     let feed = Feed::Event(NotificationType::OtpReceived);
-    let term = Term::new("topic".into(), 0, feed, std::thread::current(), earlier);
+    let term = Term::new("topic".into(), 0, feed, std::thread::current(), Weak::new(), earlier);
     let (tracker, error) = OffsetTracker::new(committed.map(|commit| (commit.offset, commit.metadata.as_str())));
     assert_eq!(error, None);
     term.load(tracker);
@@ -25,9 +26,8 @@ fn read_as(term: &Term, offsets: std::ops::Range<i64>, fingerprint: impl Fn(i64)
 }
 
 fn commit(term: &Term) -> Commit {
-    let mut offsets = term.offsets();
-    let commit = offsets.tracker.committable().unwrap();
-    offsets.committed(&commit);
+    let commit = term.offsets().tracker.committable().unwrap();
+    term.committed(&commit);
     commit
 }
 
@@ -45,7 +45,7 @@ fn invariant_09_a_lost_partition_comes_back_to_what_it_had_finished() {
     (0..3).for_each(|offset| first.finish(offset));
     let committed = commit(&first);
     first.finish(4);
-    first.progress(5, 64);
+    first.progress(5, 64, &Settlement::waiting());
     let earlier = lose(&first);
     first.abandon(3);
     first.abandon(5);
@@ -58,6 +58,29 @@ fn invariant_09_a_lost_partition_comes_back_to_what_it_had_finished() {
     [3, 5, 7, 8].into_iter().for_each(|offset| second.finish(offset));
     assert_eq!(commit(&second).offset, 9);
     assert!(second.hand_on().is_empty(), "everything is committed");
+}
+
+/// Who asks for progress waits until a commit says it, or until the term ends; a commit of what was before says nothing of it.
+#[test]
+fn progress_is_awaited() {
+    let is_released = |settlement: &Arc<Settlement>| settlement.settled().now_or_never().is_some();
+    let term = term(Vec::new(), None);
+    assert_eq!(read(&term, 0..3).len(), 3);
+    term.finish(0);
+    let before = term.offsets().tracker.committable().unwrap();
+    let settlements: Vec<_> = (0..4).map(|_| Settlement::waiting()).collect();
+    term.progress(1, 21, &settlements[0]);
+    term.committed(&before);
+    assert!(term.is_awaited());
+    commit(&term);
+    assert!(is_released(&settlements[0]) && !term.is_awaited());
+    term.progress(1, 21, &settlements[1]);
+    assert!(is_released(&settlements[1]), "it is committed already");
+    term.progress(1, 42, &settlements[2]);
+    term.drain();
+    assert!(is_released(&settlements[2]));
+    term.progress(1, 63, &settlements[3]);
+    assert!(is_released(&settlements[3]));
 }
 
 /// A second loss before the first commit forgets nothing of the first term.

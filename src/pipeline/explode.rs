@@ -11,7 +11,8 @@ use crate::policy::DeviceView;
 use crate::seam::{Clock, Forward, Forwarder, LeaseState, PolicySource, PushProvider, Record, Resolved, Settlement};
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
-    /// Publishes the plan in recipient order, in chunks; after each chunk's acknowledgements the record remembers where it is.
+    /// Publishes the plan in recipient order, in chunks. The next chunk waits until this one is acknowledged and the group has it committed
+    /// where the record is, so that a kill repeats no more than one.
     pub(super) async fn explode(
         &self,
         hand: &mut InHand,
@@ -46,7 +47,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             }
             acknowledged.settled().await;
             if let Some(next) = tail.first() {
-                record.lease.progress(record.offset, next.recipient as u32);
+                let committed = Settlement::waiting();
+                record.lease.progress(record.offset, next.recipient as u32, &committed);
+                committed.settled().await;
             }
             rest = tail;
         }

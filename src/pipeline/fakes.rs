@@ -24,6 +24,9 @@ pub(crate) struct FakeLease {
     pub(crate) finished: Mutex<Vec<i64>>,
     pub(crate) abandoned: Mutex<Vec<i64>>,
     pub(crate) progress: Mutex<Vec<(i64, u32)>>,
+    /// Whether progress is committed only when the test says so.
+    pub(crate) slow: AtomicBool,
+    awaited: Mutex<Vec<Arc<Settlement>>>,
 }
 
 impl FakeLease {
@@ -34,11 +37,17 @@ impl FakeLease {
             finished: Mutex::default(),
             abandoned: Mutex::default(),
             progress: Mutex::default(),
+            slow: AtomicBool::default(),
+            awaited: Mutex::default(),
         })
     }
 
     pub(crate) fn set(&self, state: LeaseState) {
         *self.state.lock().unwrap() = state;
+    }
+
+    pub(crate) fn commit(&self) {
+        self.awaited.lock().unwrap().drain(..).for_each(|settlement| settlement.release());
     }
 
     fn once(&self, offset: i64) {
@@ -70,8 +79,12 @@ impl Lease for FakeLease {
         self.abandoned.lock().unwrap().push(offset);
     }
 
-    fn progress(&self, offset: i64, next_recipient: u32) {
+    fn progress(&self, offset: i64, next_recipient: u32, committed: &Arc<Settlement>) {
         self.progress.lock().unwrap().push((offset, next_recipient));
+        if self.slow.load(SeqCst) {
+            committed.hold();
+            self.awaited.lock().unwrap().push(Arc::clone(committed));
+        }
     }
 }
 

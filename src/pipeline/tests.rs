@@ -267,6 +267,28 @@ async fn explodes() {
     assert_eq!(bench.forwards().len(), 16 * 3);
 }
 
+/// The next chunk is published when the group has it committed where the record is, and never when the partition is given back
+/// meanwhile.
+#[tokio::test]
+async fn a_chunk_waits_for_the_commit_of_the_one_before() {
+    let bench = Bench::new().person("u", 100).person("v", 100).person("w", 100);
+    bench.lease.slow.store(true, SeqCst);
+    let record = otp_record(&bench.lease, 0, &otp("e", &["u", "v", "w"]));
+    let mut task = std::pin::pin!(bench.flow.handle(record));
+    for (published, next) in [(100, 1), (200, 2)] {
+        assert!(futures_util::poll!(&mut task).is_pending());
+        assert_eq!(bench.forwarder.forwards.lock().unwrap().len(), published);
+        assert_eq!(bench.lease.progress.lock().unwrap().last(), Some(&(0, next)));
+        if next == 2 {
+            bench.lease.set(LeaseState::Draining);
+        }
+        bench.lease.commit();
+    }
+    task.await;
+    assert_eq!(bench.forwards().len(), 200);
+    assert_eq!(*bench.lease.abandoned.lock().unwrap(), [0]);
+}
+
 /// A job of a newer schema waits for a newer worker byte for byte; a value that is no job is dead-lettered.
 #[tokio::test]
 async fn foreign_jobs() {

@@ -58,8 +58,9 @@ pub trait Lease: Send + Sync + std::fmt::Debug {
     /// The record at this offset is given up unfinished (fenced, or shut down before it was begun): whoever owns the partition next
     /// reads it again. Called instead of [`Lease::finish`].
     fn abandon(&self, offset: i64);
-    /// The recipients before `next_recipient` of the record at this offset are exploded and acknowledged; survives a crash.
-    fn progress(&self, offset: i64, next_recipient: u32);
+    /// The recipients before `next_recipient` of the record at this offset are exploded and acknowledged. Takes one hold on `committed`
+    /// and releases it when that survives a crash, or when the lease is not owned any more: what comes first.
+    fn progress(&self, offset: i64, next_recipient: u32, committed: &Arc<Settlement>);
 }
 
 /// One record, as it was read. Dropping it releases its place in the in-flight budget; its lease must have been told by then.

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
 mod account;
+mod fan_out;
 mod kafka;
 mod ledger;
 #[path = "../it/kafka/member.rs"]

@@ -16,12 +16,12 @@ use crate::support::process::Watchbell;
 use crate::support::services::{Broker, shared_kafka};
 use crate::support::stage::{CEILING, Stage, otp, sharing};
 
-fn people(count: usize) -> Vec<String> {
+pub fn people(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("u{n}")).collect()
 }
 
 /// A seed of its own for each run, printed so that a failure can be run again: `WATCHBELL_SEED=…`.
-fn dice() -> StdRng {
+pub fn dice() -> StdRng {
     let seed = std::env::var("WATCHBELL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("WATCHBELL_SEED={seed}");
     StdRng::seed_from_u64(seed)

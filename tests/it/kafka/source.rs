@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use watchbell::event::NotificationType;
-use watchbell::seam::Feed;
+use watchbell::seam::{Feed, Settlement};
 
 use super::{Member, PROTOCOLS, config, finish};
 use crate::support::kafka::{Producer, Record as Sent, committed, create_topics};
 use crate::support::services::{shared_kafka, unique};
-use crate::support::{SOON, eventually};
+use crate::support::{SOON, block_on, eventually};
 
 const OTP: Feed = Feed::Event(NotificationType::OtpReceived);
 const SHARING: Feed = Feed::Event(NotificationType::AccountSharing);
@@ -74,7 +74,9 @@ fn a_restart_repeats_only_what_was_unfinished() {
         for record in member.take_count(300) {
             if [10, 50, 200].contains(&record.offset) { kept.push(record) } else { finish(record) }
         }
-        kept[1].lease.progress(50, 128);
+        let exploded = Settlement::waiting();
+        kept[1].lease.progress(50, 128, &exploded);
+        block_on(async { tokio::time::timeout(SOON, exploded.settled()).await }).expect("a commit");
         member.leave(Duration::ZERO);
         let committed = committed(&kafka, &config.group, &topic);
         assert_eq!(committed[&0].0, 10);
@@ -91,6 +93,27 @@ fn a_restart_repeats_only_what_was_unfinished() {
         let committed = crate::support::kafka::committed(&kafka, &config.group, &topic);
         assert_eq!(committed[&0], (301, String::new()));
     }
+}
+
+#[test]
+fn progress_is_committed_at_once() {
+    // Who explodes a record need not wait for the next routine commit, which here is a minute away.
+    let (kafka, topic) = (shared_kafka(), unique("progress"));
+    create_topics(&kafka, &[(&topic, 1)]);
+    produce(&kafka, &topic, 10);
+    let mut config = config(&kafka, &unique("group"));
+    config.commit_interval_ms = 60_000;
+    let member = Member::join(&config, &[(&topic, OTP, 100)]);
+    let records = member.take_count(10);
+    for next in [21, 42] {
+        let exploded = Settlement::waiting();
+        records[3].lease.progress(3, next, &exploded);
+        block_on(async { tokio::time::timeout(SOON, exploded.settled()).await }).expect("a commit");
+    }
+    assert_eq!(member.handle.view().commits, 2);
+    assert_eq!(committed(&kafka, &config.group, &topic)[&0].0, 0);
+    records.into_iter().for_each(finish);
+    member.leave(SOON);
 }
 
 #[test]
