@@ -155,3 +155,35 @@ fn a_member_goes_on_when_its_broker_comes_back() {
     });
     member.leave(SOON);
 }
+
+#[test]
+fn progress_waits_for_a_broker_that_is_away() {
+    // What was exploded counts as committed when the broker has it, however long that takes; while the lease is ours nothing else ends
+    // the wait.
+    let mut broker = Broker::start();
+    let topic = unique("progress");
+    create_topics(&broker.address(), &[(&topic, 1)]);
+    let mut group = config(&broker.address(), "group");
+    // Longer than the broker is away: the lease stays ours.
+    group.session_timeout_ms = 60_000;
+    let producer = Producer::new(&broker.address());
+    producer.send_to(&topic, "key", "value");
+    producer.flush();
+    let member = Member::join(&group, &[(&topic, OTP, 100)]);
+    let record = member.take_count(1).remove(0);
+    broker.kill();
+    let committed = Settlement::waiting();
+    record.lease.progress(record.offset, 21, &committed);
+    block_on(async {
+        let mut settled = std::pin::pin!(committed.settled());
+        assert!(futures_util::poll!(&mut settled).is_pending());
+        broker.start_again();
+        tokio::time::timeout(LONG, settled).await.expect("a commit");
+    });
+    assert_eq!(record.lease.state(), LeaseState::Owned);
+    let (offset, map) = crate::support::kafka::committed(&broker.address(), "group", &topic)[&0].clone();
+    assert_eq!(offset, 0);
+    assert!(!map.is_empty(), "the progress stands in the commit's map");
+    finish(record);
+    member.leave(SOON);
+}
