@@ -2,11 +2,13 @@
 use std::collections::BTreeMap;
 
 use super::Config;
+use super::mend::StandIns;
 use crate::settings::Problems;
 
 impl Config {
-    /// Everything that contradicts itself or cannot work, each sentence beginning with the full key.
-    pub(super) fn problems(&self) -> Problems {
+    /// Everything that contradicts itself or cannot work, each sentence beginning with the full key. Nothing is compared with a value
+    /// that only stands in for the operator's.
+    pub(super) fn problems(&self, stand_ins: &StandIns) -> Problems {
         let mut problems = Problems::default();
         problems.nest("kafka", self.kafka.problems());
         problems.nest("topics", self.topics.problems());
@@ -25,23 +27,24 @@ impl Config {
         for (name, fcm) in &self.fcm {
             problems.nest(&format!("fcm.{name}"), fcm.problems());
         }
-        self.check_credentials(&mut problems);
-        self.check_times(&mut problems);
+        self.check_credentials(stand_ins, &mut problems);
+        self.check_times(stand_ins, &mut problems);
         problems
     }
 
     /// What a worker needs beyond what every command needs.
-    pub(super) fn worker_problems(&self) -> Problems {
+    pub(super) fn worker_problems(&self, stand_ins: &StandIns) -> Problems {
         let mut problems = Problems::default();
+        let meant = stand_ins.touch("apns") || stand_ins.touch("fcm");
         problems.require(
-            !(self.apns.is_empty() && self.fcm.is_empty()),
+            meant || !(self.apns.is_empty() && self.fcm.is_empty()),
             "apns and fcm are both without a credential, so nothing could be sent; add [apns.<name>] or [fcm.<name>]",
         );
         problems
     }
 
     /// A device must lead to one credential, and its name must fit into a topic's.
-    fn check_credentials(&self, problems: &mut Problems) {
+    fn check_credentials(&self, stand_ins: &StandIns, problems: &mut Problems) {
         for credential in self.credentials() {
             let (_, name) = credential.split_once('.').unwrap_or_default();
             let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -58,7 +61,10 @@ impl Config {
         let fcm = self.fcm.iter().flat_map(|(name, fcm)| {
             fcm.apps.iter().map(move |app| (format!("fcm.{name}"), ("fcm", "production", app)))
         });
-        for (credential, app) in apns.chain(fcm) {
+        let known = |credential: &str| {
+            ["apps", "environment"].iter().all(|key| !stand_ins.holds(&format!("{credential}.{key}")))
+        };
+        for (credential, app) in apns.chain(fcm).filter(|(credential, _)| known(credential)) {
             if let Some(other) = served.insert(app, credential.clone()) {
                 let (_, environment, app) = app;
                 problems
@@ -68,16 +74,22 @@ impl Config {
     }
 
     /// What is begun must be able to end before the next larger thing gives up.
-    fn check_times(&self, problems: &mut Problems) {
-        let (push, drain) = (self.provider.push_timeout_ms, self.worker.drain_deadline_ms);
-        let poll = self.kafka.max_poll_interval_ms;
-        if push >= drain {
+    fn check_times(&self, stand_ins: &StandIns, problems: &mut Problems) {
+        let known = |key: &str, value: u32| (!stand_ins.holds(key)).then_some(value);
+        let push = known("provider.push_timeout_ms", self.provider.push_timeout_ms);
+        let drain = known("worker.drain_deadline_ms", self.worker.drain_deadline_ms);
+        let poll = known("kafka.max_poll_interval_ms", self.kafka.max_poll_interval_ms);
+        if let (Some(push), Some(drain)) = (push, drain)
+            && push >= drain
+        {
             problems.add(format!(
                 "worker.drain_deadline_ms ({drain}) must be above provider.push_timeout_ms ({push}): a push begun just before \
                  the shutdown has to end"
             ));
         }
-        if drain >= poll {
+        if let (Some(drain), Some(poll)) = (drain, poll)
+            && drain >= poll
+        {
             problems.add(format!(
                 "kafka.max_poll_interval_ms ({poll}) must be above worker.drain_deadline_ms ({drain}): the partitions are ours \
                  while they drain"

@@ -2,12 +2,12 @@
 use std::fmt;
 use std::path::Path;
 
-use figment::error::Kind;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
-use super::Config;
+use super::mend::{self, StandIns};
+use super::{Config, words};
 
 /// The compiled-in defaults, which are also the reference of all keys.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -41,7 +41,7 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         writeln!(f, "the configuration has {count} problem{}:", if count == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
+        self.0.iter().try_for_each(|problem| writeln!(f, "  - {}", problem.to_string().replace('\n', "\n    ")))
     }
 }
 
@@ -51,7 +51,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
-        load(file, environment.into_iter().collect(), |_| crate::settings::Problems::default())
+        load(file, environment.into_iter().collect(), |_, _| crate::settings::Problems::default())
     }
 
     /// Like [`Config::load`], checked for what the worker needs too.
@@ -66,143 +66,69 @@ impl Config {
 fn load(
     file: Option<&Path>,
     environment: Vec<(String, String)>,
-    more: impl Fn(&Config) -> crate::settings::Problems,
+    more: impl Fn(&Config, &StandIns) -> crate::settings::Problems,
 ) -> Result<Config, Problems> {
     let mut found = Found::default();
-    let mut layers = Figment::from(Defaults);
-    if let Some(file) = file {
-        match std::fs::read_to_string(file) {
-            Ok(text) => layers = layers.merge(File { path: file.display().to_string(), text }),
-            Err(error) => found.add(format!("{}: cannot be read: {error}", file.display()), None),
-        }
-    }
     let environment = Environment::of(environment, &mut found);
-    let layers = layers.merge(environment);
-
-    let merged = match layers.extract::<Dict>() {
-        Ok(merged) => merged,
-        Err(errors) => {
-            errors.into_iter().for_each(|error| found.add(one_line(&error.to_string()), None));
+    let file = file.map(File::read).transpose();
+    let layers = match &file {
+        Ok(Some(file)) => Figment::from(Defaults).merge(file).merge(environment),
+        Ok(None) => Figment::from(Defaults).merge(environment),
+        Err(sentence) => {
+            // Without the file nothing more can be said: what is missing may stand in it.
+            found.add(sentence.clone(), None);
             return Err(Problems(found.0));
         }
     };
-    let Some(mut config) = extract_whole(merged, &layers, &mut found) else { return Err(Problems(found.0)) };
+    let Some((mut config, stand_ins)) = mend::extract_whole(&layers, &mut found) else {
+        return Err(Problems(found.0));
+    };
     let is_default = |key: &str| source(&layers, key).is_none();
     let sentences = config.read_secrets(is_default).into_iter();
-    let sentences = sentences.chain(config.file_problems()).chain(config.problems()).chain(more(&config));
-    for sentence in sentences {
+    let sentences = sentences.chain(config.file_problems()).chain(config.problems(&stand_ins));
+    for sentence in sentences.chain(more(&config, &stand_ins)) {
         let key = sentence.split([' ', ':']).next().unwrap_or_default();
-        let source = source(&layers, key);
-        found.add(sentence, source);
+        if !stand_ins.holds(key) {
+            let source = source(&layers, key);
+            found.add(sentence, source);
+        }
     }
     if found.0.is_empty() { Ok(config) } else { Err(Problems(found.0)) }
 }
 
+/// What was found to be wrong so far.
 #[derive(Default)]
-struct Found(Vec<Problem>);
+pub(super) struct Found(Vec<Problem>);
 
 impl Found {
-    fn add(&mut self, sentence: String, source: Option<String>) {
+    pub(super) fn add(&mut self, sentence: String, source: Option<String>) {
         self.0.push(Problem { sentence, source });
     }
 }
 
-/// Extracts the configuration, mending one error after another (the default in place of a wrong value, nothing in place of an unknown
-/// key) so that all are found. `None` if something cannot be mended.
-fn extract_whole(mut merged: Dict, layers: &Figment, found: &mut Found) -> Option<Config> {
-    let defaults: Dict = Figment::from(Defaults).extract().ok()?;
-    loop {
-        let error = match Figment::from(Mended(&merged)).extract_lossy::<Config>() {
-            Ok(config) => return Some(config),
-            Err(error) => error,
-        };
-        let path = error.path.clone();
-        let (bad, sentence) = describe(&path, &error);
-        found.add(sentence, source(layers, &bad.join(".")));
-        // A missing field is mended by doing without the whole section around it.
-        let mended = match look_up(&defaults, &bad) {
-            Some(default) if look_up(&merged, &bad) != Some(default) => {
-                replace(&mut merged, &bad, Some(default.clone()))
-            }
-            _ if look_up(&merged, &bad).is_some() => replace(&mut merged, &bad, None),
-            _ => !path.is_empty() && replace(&mut merged, &path, None),
-        };
-        if !mended {
-            return None;
-        }
-    }
-}
-
-/// The path of what is wrong, and the sentence about it.
-fn describe(path: &[String], error: &Error) -> (Vec<String>, String) {
-    let mut bad = path.to_vec();
-    let reason = match &error.kind {
-        Kind::UnknownField(name, known) => {
-            if bad.last() != Some(name) {
-                bad.push(name.clone());
-            }
-            let known = known.join(", ");
-            format!("is not a key of this configuration; known here: {known}")
-        }
-        Kind::MissingField(name) => {
-            bad.push(name.to_string());
-            "is missing; config/default.toml tells what belongs there".to_owned()
-        }
-        Kind::UnknownVariant(value, known) => format!("must be one of {}; it is {value:?}", known.join(", ")),
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("must be {expected}; it is {actual}")
-        }
-        kind => one_line(&kind.to_string()),
+/// Where the value of a key came from; `None` for the defaults. A key that is missing comes from the file that has its section.
+pub(super) fn source(layers: &Figment, key: &str) -> Option<String> {
+    let Some(metadata) = layers.find_metadata(key) else {
+        let section = layers.find_metadata(key.rsplit_once('.')?.0)?;
+        return (!OWN_LAYERS.contains(&section.name.as_ref())).then(|| section.name.to_string());
     };
-    (bad.clone(), format!("{} {reason}", bad.join(".")))
-}
-
-fn look_up<'a>(dict: &'a Dict, path: &[String]) -> Option<&'a Value> {
-    let (first, rest) = path.split_first()?;
-    match (dict.get(first)?, rest) {
-        (value, []) => Some(value),
-        (Value::Dict(_, inner), rest) => look_up(inner, rest),
-        _ => None,
-    }
-}
-
-/// Puts `value` at `path`, or takes away what is there; false if there is no such place.
-fn replace(dict: &mut Dict, path: &[String], value: Option<Value>) -> bool {
-    match path {
-        [] => false,
-        [last] => match value {
-            Some(value) => {
-                dict.insert(last.clone(), value);
-                true
-            }
-            None => dict.remove(last).is_some(),
-        },
-        [first, rest @ ..] => match dict.get_mut(first) {
-            Some(Value::Dict(_, inner)) => replace(inner, rest, value),
-            _ => false,
-        },
-    }
-}
-
-/// Where the value of a key came from; `None` for the defaults.
-fn source(layers: &Figment, key: &str) -> Option<String> {
-    let name = &layers.find_metadata(key)?.name;
-    match name.as_ref() {
-        "defaults" => None,
-        "environment" => Some(format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())),
+    match metadata.name.as_ref() {
+        DEFAULTS_LAYER => None,
+        ENVIRONMENT_LAYER => Some(format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())),
         file => Some(file.to_owned()),
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
+const DEFAULTS_LAYER: &str = "defaults";
+const ENVIRONMENT_LAYER: &str = "environment";
+/// The layers that are no file.
+const OWN_LAYERS: [&str; 2] = [DEFAULTS_LAYER, ENVIRONMENT_LAYER];
 
-struct Defaults;
+pub(super) struct Defaults;
 
 impl Provider for Defaults {
     fn metadata(&self) -> Metadata {
-        Metadata::named("defaults")
+        Metadata::named(DEFAULTS_LAYER)
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
@@ -210,31 +136,30 @@ impl Provider for Defaults {
     }
 }
 
+/// The operator's file, which is TOML.
 struct File {
     path: String,
-    text: String,
+    values: Map<Profile, Dict>,
 }
 
-impl Provider for File {
+impl File {
+    fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+        match Toml::string(&text).data() {
+            Ok(values) => Ok(Self { path: name, values }),
+            Err(error) => Err(format!("{name}: {}", words::of_syntax(&error.kind.to_string()))),
+        }
+    }
+}
+
+impl Provider for &File {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.path.clone())
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        // The message of a syntax error has several lines, with the place drawn in them.
-        Toml::string(&self.text).data().map_err(|error| format!("{}: {error}", self.path).into())
-    }
-}
-
-struct Mended<'a>(&'a Dict);
-
-impl Provider for Mended<'_> {
-    fn metadata(&self) -> Metadata {
-        Metadata::default()
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        Ok(Map::from([(Profile::Default, self.0.clone())]))
+        Ok(self.values.clone())
     }
 }
 
@@ -294,7 +219,7 @@ fn insert(dict: &mut Dict, path: &[String], text: &str) {
 
 impl Provider for Environment {
     fn metadata(&self) -> Metadata {
-        Metadata::named("environment")
+        Metadata::named(ENVIRONMENT_LAYER)
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {

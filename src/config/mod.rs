@@ -11,9 +11,11 @@
 mod check;
 mod flow;
 mod load;
+mod mend;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use flow::{DeadTokensConfig, FanoutConfig, HoldConfig, ProviderConfig, WorkerConfig};
 pub use load::{DEFAULTS, Problem, Problems};

@@ -88,8 +88,9 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         store_url = "postgres://localhost/watchbell"
         [topics]
         dlq = "watchbell.outcomes"
-        [apns.main]
+        [apns.Main]
         team_id = "short"
+        ca_file = "/no/such/file"
         [fcm.Main]
         service_account = "{}"
         apps = []
@@ -99,9 +100,15 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "WATCHBELL_KAFKA_GROUP would be a key without a section",
         "typo is not a key",
         "kafka.bootstrap_server is not a key",
-        "kafka.session_timeout_ms must be",
+        "kafka.session_timeout_ms must be a whole number from 0 to 4294967295; it is \"soon\"",
         "kafka.group_protocol must be one of classic, consumer; it is \"modern\"",
-        "apns.main.key_id is missing",
+        "apns.Main.apps is missing",
+        "apns.Main.environment is missing",
+        "apns.Main.key_id is missing",
+        "apns.Main.key_file is missing",
+        "apns.Main.team_id must be the ten characters",
+        "apns.Main.ca_file: cannot read /no/such/file",
+        "apns.Main has a name that does not fit",
         "kafka.heartbeat_interval_ms must be",
         "kafka.properties.group.id is set by Watchbell itself; use kafka.group",
         "kafka.properties.no.such.property is refused by librdkafka",
@@ -156,9 +163,77 @@ fn a_problem_names_where_its_value_came_from() {
 
 #[test]
 fn a_file_that_is_no_toml_is_told_with_its_place() {
-    // A syntax error names the file and the line.
-    let told = sentences("[kafka\n", &[]);
-    assert!(told.len() == 1 && told[0].contains("line 1"), "{told:?}");
+    // A syntax error names the file and draws the line, on lines of its own; a secret in that line stays out.
+    let file = file("[kafka]\ngroup = \"a\" \"b\"\n");
+    let problems = Config::load_for_worker(Some(file.path()), []).unwrap_err();
+    let told = problems.to_string();
+    for part in ["1 problem:", &format!("  - {}: ", file.path().display()), "\n    2 | group = \"a\" \"b\"\n    "] {
+        assert!(told.contains(part), "{part:?} is missing in {told}");
+    }
+    for secret in ["password = \"hush", "x = { key = \"hush\" \"\" }", "\"store_url\"=\"hush"] {
+        let told = sentences(&format!("[policy]\n{secret}\n"), &[]).concat();
+        assert!(told.contains("\n2 | ") && !told.contains("hush"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_half_there_makes_no_other_problem() {
+    // A credential of which some keys are missing is told so once: it still is a credential, its app is nobody's, its times are its own.
+    let environment = |list: &[(&str, &str)]| -> Vec<_> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let half =
+        environment(&[("WATCHBELL_APNS__MAIN__TEAM_ID", "A1B2C3D4E5"), ("WATCHBELL_APNS__MAIN__APPS", "[\"a\"]")]);
+    let problems = Config::load_for_worker(None, half).unwrap_err().0;
+    let told: Vec<_> = problems.iter().map(|problem| problem.sentence.split(';').next().unwrap()).collect();
+    let key_file = "apns.main.key_file is missing: the path of the .p8 file from Apple";
+    assert_eq!(told, ["apns.main.key_id is missing", "apns.main.environment is missing", key_file]);
+    assert!(problems.iter().all(|problem| problem.source.is_none()), "{problems:?}");
+
+    let one =
+        "[apns.one]\nteam_id = \"A1B2C3D4E5\"\nkey_id = \"A1B2C3D4E5\"\nkey = \"k\"\napps = [\"com.example.app\"]\n";
+    let two = one.replace("one", "two");
+    let file = file(&format!(
+        "{one}{two}environment = \"production\"\n[provider]\npush_timeout_ms = 50000\n[worker]\ndrain_deadline_ms = \"long\"\n"
+    ));
+    let problems = Config::load_for_worker(Some(file.path()), []).unwrap_err().0;
+    let told: Vec<_> = problems.iter().map(|problem| problem.sentence.split(';').next().unwrap()).collect();
+    let number = "worker.drain_deadline_ms must be a whole number from 0 to 4294967295";
+    assert_eq!(told, ["apns.one.environment is missing", number]);
+    let path = file.path().display().to_string();
+    assert!(problems.iter().all(|problem| problem.source.as_ref() == Some(&path)), "{problems:?}");
+
+    let no_section = sentences("[apns]\nmain = 5\n", &[]);
+    assert_eq!(no_section, ["apns.main must be a section: its keys stand below [apns.main]; it is 5"]);
+    let problems = Config::load_for_worker(None, environment(&[("WATCHBELL_APNS__MAIN", "x")])).unwrap_err().0;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
+fn nobody_has_to_know_the_programs_types() {
+    // Whatever stands where something else belongs, each documented key is told about once, in an operator's words, never with a secret.
+    let all: toml::Table = toml::from_str(&super::mend::uncommented(DEFAULTS)).unwrap();
+    let keys: Vec<_> = toml_keys(&all, "").into_iter().filter(|key| key != ".kafka.properties").collect();
+    assert!(keys.len() > 80, "{}", keys.len());
+    let mut told_about = 0;
+    for key in keys {
+        for wrong in ["-1.5", "true", "[[]]", "{ x = [] }", "-271828", "271828271828"] {
+            // Now and then it is a fitting value.
+            let Err(told) = load(&format!("{} = {wrong}\n", &key[1..]), &[]) else { continue };
+            let told: Vec<_> = told.0.into_iter().map(|problem| problem.sentence).collect();
+            let about: Vec<_> = told.iter().filter(|told| told.starts_with(&key[1..])).collect();
+            told_about += usize::from(!about.is_empty());
+            let words = [
+                "u8", "u16", "u32", "u64", "usize", "f64", "i64", "struct", "enum", "sequence", "variant", "a map",
+                " int ",
+            ];
+            for word in words {
+                assert!(about.iter().all(|told| !told.contains(word)), "{about:?}");
+            }
+            assert!(!key.ends_with("password") || about.iter().all(|told| !told.contains("27182")), "{about:?}");
+        }
+    }
+    assert!(told_about > 350, "{told_about}");
 }
 
 #[test]
@@ -228,14 +303,7 @@ fn a_worker_needs_a_credential() {
 #[test]
 fn every_key_is_documented() {
     // Each key of the structs has a line in default.toml, with a value or commented out, and each such line is a key.
-    let all: String = DEFAULTS
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if !key.starts_with(' ') => key,
-            _ => line,
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let all = super::mend::uncommented(DEFAULTS);
     let documented: toml::Table = toml::from_str(&all).unwrap();
     let config: Config = toml::from_str(&all).expect("a documented key is no key of the configuration");
     let known = serde_json::to_value(&config).unwrap();
