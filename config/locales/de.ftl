@@ -9,6 +9,7 @@ identity-verification-full = Anmeldung bei „{ $application }“ mit { $device 
 identity-verification-full-new-device = Anmeldung bei „{ $application }“ mit { $device }; dieses Gerät hast du bisher nicht benutzt. Bestätige sie nur, wenn du das bist.
 identity-verification-full-new-location = Anmeldung bei „{ $application }“ mit { $device } an einem neuen Ort. Bestätige sie nur, wenn du das bist.
 identity-verification-full-new-device-and-location = Anmeldung bei „{ $application }“ mit { $device } an einem neuen Ort; dieses Gerät hast du bisher nicht benutzt. Bestätige sie nur, wenn du das bist.
+identity-verification-withdrawn-title = Anmeldung erledigt
 identity-verification-withdrawn = Diese Anmeldung braucht deine Antwort nicht mehr.
 
 trusted-device-title = Neuem Gerät vertrauen?
@@ -17,6 +18,7 @@ trusted-device-full = „{ $device }“ möchte vertrauenswürdig werden. Bestä
 trusted-device-full-platform = „{ $device }“ ({ $platform }) möchte vertrauenswürdig werden. Bestätige es nur, wenn es deins ist.
 trusted-device-full-new-location = „{ $device }“ möchte von einem neuen Ort aus vertrauenswürdig werden. Bestätige es nur, wenn es deins ist.
 trusted-device-full-platform-new-location = „{ $device }“ ({ $platform }) möchte von einem neuen Ort aus vertrauenswürdig werden. Bestätige es nur, wenn es deins ist.
+trusted-device-withdrawn-title = Geräteanfrage erledigt
 trusted-device-withdrawn = Dieses Gerät braucht deine Antwort nicht mehr.
 
 account-sharing-title = Ein Konto wurde mit dir geteilt
@@ -28,9 +30,11 @@ account-sharing-full = { $access ->
     [manage] „{ $shared_by }“ hat „{ $account }“ mit dir geteilt. Du kannst es verwalten und mit anderen teilen.
    *[unspecified] „{ $shared_by }“ hat „{ $account }“ mit dir geteilt.
 }
+account-sharing-withdrawn-title = Konto nicht mehr geteilt
 account-sharing-withdrawn = Dieses Konto wird nicht mehr mit dir geteilt.
 
 otp-received-title = Einmalpasswort eingetroffen
 otp-received-minimal = Für „{ $account }“ ist ein Code eingetroffen. Öffne die App, um ihn zu sehen.
 otp-received-full = Von „{ $service }“ ist ein Code für „{ $account }“ eingetroffen. Öffne die App, um ihn zu sehen.
+otp-received-withdrawn-title = Einmalpasswort nicht mehr nötig
 otp-received-withdrawn = Dieser Code wird nicht mehr gebraucht.

@@ -15,6 +15,7 @@ identity-verification-full = Sign-in to “{ $application }” from { $device }.
 identity-verification-full-new-device = Sign-in to “{ $application }” from { $device }, which you have not used before. Approve it only if this is you.
 identity-verification-full-new-location = Sign-in to “{ $application }” from { $device }, at a new location. Approve it only if this is you.
 identity-verification-full-new-device-and-location = Sign-in to “{ $application }” from { $device }, which you have not used before, at a new location. Approve it only if this is you.
+identity-verification-withdrawn-title = Sign-in request closed
 identity-verification-withdrawn = This sign-in no longer needs your answer.
 
 ## A new device wants to be trusted. Approve and deny.
@@ -24,6 +25,7 @@ trusted-device-full = “{ $device }” is asking to be trusted. Approve it only
 trusted-device-full-platform = “{ $device }” ({ $platform }) is asking to be trusted. Approve it only if it is yours.
 trusted-device-full-new-location = “{ $device }” is asking to be trusted, from a new location. Approve it only if it is yours.
 trusted-device-full-platform-new-location = “{ $device }” ({ $platform }) is asking to be trusted, from a new location. Approve it only if it is yours.
+trusted-device-withdrawn-title = Device request closed
 trusted-device-withdrawn = This device no longer needs your answer.
 
 ## An account was shared with the person.
@@ -36,10 +38,12 @@ account-sharing-full = { $access ->
     [manage] “{ $shared_by }” shared “{ $account }” with you. You can manage it and share it with others.
    *[unspecified] “{ $shared_by }” shared “{ $account }” with you.
 }
+account-sharing-withdrawn-title = Account no longer shared
 account-sharing-withdrawn = This account is no longer shared with you.
 
 ## A one-time password arrived. The code itself is never here.
 otp-received-title = One-time password received
 otp-received-minimal = A code for “{ $account }” has arrived. Open the app to see it.
 otp-received-full = A code from “{ $service }” for “{ $account }” has arrived. Open the app to see it.
+otp-received-withdrawn-title = One-time password no longer needed
 otp-received-withdrawn = This code is no longer needed.

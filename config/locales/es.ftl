@@ -9,6 +9,7 @@ identity-verification-full = Inicio de sesión en «{ $application }» desde { $
 identity-verification-full-new-device = Inicio de sesión en «{ $application }» desde { $device }, que no habías usado antes. Apruébalo solo si eres tú.
 identity-verification-full-new-location = Inicio de sesión en «{ $application }» desde { $device }, en un lugar nuevo. Apruébalo solo si eres tú.
 identity-verification-full-new-device-and-location = Inicio de sesión en «{ $application }» desde { $device }, que no habías usado antes, en un lugar nuevo. Apruébalo solo si eres tú.
+identity-verification-withdrawn-title = Solicitud de inicio de sesión cerrada
 identity-verification-withdrawn = Este inicio de sesión ya no necesita tu respuesta.
 
 trusted-device-title = ¿Confiar en un dispositivo nuevo?
@@ -17,6 +18,7 @@ trusted-device-full = «{ $device }» pide ser un dispositivo de confianza. Apru
 trusted-device-full-platform = «{ $device }» ({ $platform }) pide ser un dispositivo de confianza. Apruébalo solo si es tuyo.
 trusted-device-full-new-location = «{ $device }» pide ser un dispositivo de confianza desde un lugar nuevo. Apruébalo solo si es tuyo.
 trusted-device-full-platform-new-location = «{ $device }» ({ $platform }) pide ser un dispositivo de confianza desde un lugar nuevo. Apruébalo solo si es tuyo.
+trusted-device-withdrawn-title = Solicitud de dispositivo cerrada
 trusted-device-withdrawn = Este dispositivo ya no necesita tu respuesta.
 
 account-sharing-title = Se compartió una cuenta contigo
@@ -28,9 +30,11 @@ account-sharing-full = { $access ->
     [manage] «{ $shared_by }» compartió «{ $account }» contigo. Puedes administrarla y compartirla con otras personas.
    *[unspecified] «{ $shared_by }» compartió «{ $account }» contigo.
 }
+account-sharing-withdrawn-title = La cuenta ya no se comparte
 account-sharing-withdrawn = Esta cuenta ya no se comparte contigo.
 
 otp-received-title = Código de un solo uso recibido
 otp-received-minimal = Ha llegado un código para «{ $account }». Abre la aplicación para verlo.
 otp-received-full = Ha llegado un código de «{ $service }» para «{ $account }». Abre la aplicación para verlo.
+otp-received-withdrawn-title = Código de un solo uso ya innecesario
 otp-received-withdrawn = Este código ya no hace falta.

@@ -9,6 +9,7 @@ identity-verification-full = { $device }から「{ $application }」へのサイ
 identity-verification-full-new-device = これまで使われていない{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
 identity-verification-full-new-location = 新しい場所で、{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
 identity-verification-full-new-device-and-location = 新しい場所で、これまで使われていない{ $device }から「{ $application }」へのサインインです。ご本人の場合のみ承認してください。
+identity-verification-withdrawn-title = サインインの確認は終了しました
 identity-verification-withdrawn = このサインインの確認は不要になりました。
 
 trusted-device-title = 新しいデバイスの確認
@@ -17,6 +18,7 @@ trusted-device-full = 「{ $device }」が、信頼できるデバイスへの�
 trusted-device-full-platform = 「{ $device }」（{ $platform }）が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
 trusted-device-full-new-location = 新しい場所から「{ $device }」が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
 trusted-device-full-platform-new-location = 新しい場所から「{ $device }」（{ $platform }）が、信頼できるデバイスへの追加を求めています。ご自身のデバイスの場合のみ承認してください。
+trusted-device-withdrawn-title = デバイスの確認は終了しました
 trusted-device-withdrawn = このデバイスの確認は不要になりました。
 
 account-sharing-title = アカウントが共有されました
@@ -28,9 +30,11 @@ account-sharing-full = { $access ->
     [manage] 「{ $shared_by }」さんが「{ $account }」を共有しました。管理と、ほかの人との共有ができます。
    *[unspecified] 「{ $shared_by }」さんが「{ $account }」を共有しました。
 }
+account-sharing-withdrawn-title = アカウントの共有が終了しました
 account-sharing-withdrawn = このアカウントの共有は終了しました。
 
 otp-received-title = ワンタイムパスワードの受信
 otp-received-minimal = 「{ $account }」のコードが届きました。アプリを開いて確認してください。
 otp-received-full = 「{ $service }」から「{ $account }」のコードが届きました。アプリを開いて確認してください。
+otp-received-withdrawn-title = ワンタイムパスワードは不要です
 otp-received-withdrawn = このコードは不要になりました。

@@ -7,7 +7,8 @@ use crate::policy::Detail;
 const TITLE: Message = Message::new("account-sharing-title", &[]);
 const MINIMAL: Message = Message::new("account-sharing-minimal", &["account"]);
 const FULL: Message = Message::new("account-sharing-full", &["account", "shared_by", "access"]);
-const WITHDRAWN: Message = Message::new("account-sharing-withdrawn", &[]);
+const WITHDRAWN: [Message; 2] =
+    [Message::new("account-sharing-withdrawn-title", &[]), Message::new("account-sharing-withdrawn", &[])];
 
 pub(super) const TYPE: Type =
     Type { interruption: Interruption::Active, title: TITLE, withdrawn: WITHDRAWN, bodies: &[MINIMAL, FULL] };

@@ -10,7 +10,8 @@ const NEW_DEVICE: Message = Message::new("identity-verification-full-new-device"
 const NEW_LOCATION: Message = Message::new("identity-verification-full-new-location", &["application", "device"]);
 const NEW_BOTH: Message =
     Message::new("identity-verification-full-new-device-and-location", &["application", "device"]);
-const WITHDRAWN: Message = Message::new("identity-verification-withdrawn", &[]);
+const WITHDRAWN: [Message; 2] =
+    [Message::new("identity-verification-withdrawn-title", &[]), Message::new("identity-verification-withdrawn", &[])];
 
 /// Stands for a device of which upstream says nothing.
 pub(super) const UNKNOWN_DEVICE: Message = Message::new("unknown-device", &[]);

@@ -91,8 +91,8 @@ impl std::fmt::Debug for Notification {
 struct Type {
     interruption: Interruption,
     title: Message,
-    /// The body after the notification was taken back.
-    withdrawn: Message,
+    /// Title and body after the notification was taken back: the title must not go on asking.
+    withdrawn: [Message; 2],
     /// The bodies of [`Detail::Minimal`] and [`Detail::Full`].
     bodies: &'static [Message],
 }
@@ -113,7 +113,7 @@ const fn type_of(kind: NotificationType) -> &'static Type {
 fn messages() -> impl Iterator<Item = Message> {
     let of_types = NotificationType::ALL.into_iter().map(type_of);
     let of_types =
-        of_types.flat_map(|kind| [kind.title, kind.withdrawn].into_iter().chain(kind.bodies.iter().copied()));
+        of_types.flat_map(|kind| std::iter::once(kind.title).chain(kind.withdrawn).chain(kind.bodies.iter().copied()));
     [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(of_types)
 }
 
@@ -132,14 +132,8 @@ pub fn render(event: &Event, workspace: &Workspace, locale: Locale, texts: &Text
 
 /// What takes a notification's place after it was withdrawn, on phones that cannot remove it.
 pub fn withdrawn(kind: NotificationType, locale: Locale, texts: &Texts) -> Notification {
-    let wording = texts.wording(locale);
-    Notification {
-        kind,
-        title: wording.text(type_of(kind).title, &[]),
-        body: wording.text(type_of(kind).withdrawn, &[]),
-        category: Category::Inform,
-        interruption: Interruption::Passive,
-    }
+    let [title, body] = type_of(kind).withdrawn.map(|message| texts.wording(locale).text(message, &[]));
+    Notification { kind, title, body, category: Category::Inform, interruption: Interruption::Passive }
 }
 
 fn body(body: &Body, detail: Detail, wording: Wording<'_>) -> String {

@@ -6,7 +6,8 @@ use crate::policy::Detail;
 const TITLE: Message = Message::new("otp-received-title", &[]);
 const MINIMAL: Message = Message::new("otp-received-minimal", &["account"]);
 const FULL: Message = Message::new("otp-received-full", &["account", "service"]);
-const WITHDRAWN: Message = Message::new("otp-received-withdrawn", &[]);
+const WITHDRAWN: [Message; 2] =
+    [Message::new("otp-received-withdrawn-title", &[]), Message::new("otp-received-withdrawn", &[])];
 
 pub(super) const TYPE: Type =
     Type { interruption: Interruption::TimeSensitive, title: TITLE, withdrawn: WITHDRAWN, bodies: &[MINIMAL, FULL] };

@@ -10,7 +10,8 @@ const PLATFORM: Message = Message::new("trusted-device-full-platform", &["device
 const NEW_LOCATION: Message = Message::new("trusted-device-full-new-location", &["device"]);
 const PLATFORM_NEW_LOCATION: Message =
     Message::new("trusted-device-full-platform-new-location", &["device", "platform"]);
-const WITHDRAWN: Message = Message::new("trusted-device-withdrawn", &[]);
+const WITHDRAWN: [Message; 2] =
+    [Message::new("trusted-device-withdrawn-title", &[]), Message::new("trusted-device-withdrawn", &[])];
 
 pub(super) const TYPE: Type = Type {
     interruption: Interruption::TimeSensitive,
