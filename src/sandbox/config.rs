@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Rule;
+use super::fcm::Quota;
 
 /// Everything about one sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -178,6 +179,12 @@ pub struct FcmConfig {
     pub quota_window_ms: u64,
     /// How much is kept of each accepted message; `arrivals` counts as `counters`, because messages have no id of the sender's.
     pub recording: Recording,
+}
+
+impl FcmConfig {
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        self.quota.map(|requests| Quota { requests, window_ms: self.quota_window_ms })
+    }
 }
 
 impl Default for FcmConfig {

@@ -10,21 +10,26 @@
 //! | `GET /faults`, `POST /faults`, `DELETE /faults`, `DELETE /faults/{id}` | the rules of [`super::fault`] |
 //! | `POST /connections/{command}` | `goaway`, `disconnect`, `black_hole`, `wedge`, `ignore_pings`, `stream_limit` |
 //! | `DELETE /access-tokens` | FCM's access tokens are all unknown from now on |
-//! | `POST /reset` | forgets devices, counts and faults |
+//! | `PUT /quota`, `DELETE /quota` | what each of FCM's projects may send: `{"requests":100,"window_ms":60000}` |
+//! | `POST /reset` | forgets devices, counts and faults; the quota is that of the start again |
 //!
-//! What cannot be read is answered 422 or 400 with a text; nothing here stops the simulators.
+//! What cannot be read, has a field that nobody knows or a number out of its range is answered 400 with a sentence in `error`, and changes
+//! nothing; nothing here stops the simulators.
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::apns::inbox::DeviceSettings;
 use super::fault::{Provider, Rule};
+use super::fcm::Quota;
 use super::fcm::inbox::RegistrationSettings;
 use super::wire::judge::Command;
 use super::{Shared, url};
@@ -43,6 +48,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/faults/{id}", delete(remove_fault))
         .route("/connections/{command}", post(command))
         .route("/access-tokens", delete(revoke))
+        .route("/quota", put(set_quota).delete(clear_quota))
         .route("/reset", post(reset))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
@@ -100,23 +106,58 @@ async fn device(State(shared): Sandbox, Path(token): Path<String>) -> (StatusCod
     (StatusCode::NOT_FOUND, Json(json!({ "error": "no device with this token has received or been told anything" })))
 }
 
+/// A request that changes nothing, and why.
+type Wrong = (StatusCode, Json<Value>);
+
+fn wrong(sentence: impl std::fmt::Display) -> Wrong {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": sentence.to_string() })))
+}
+
+/// Reads a body; a field that the read value does not have is a mistake that would otherwise go unnoticed.
+fn read<T: DeserializeOwned + Serialize>(body: &Bytes) -> Result<T, Wrong> {
+    let given: Value = serde_json::from_slice(body).map_err(|error| wrong(format!("the body is no JSON: {error}")))?;
+    let read: T = serde_json::from_value(given.clone()).map_err(wrong)?;
+    let known = serde_json::to_value(&read).map_err(wrong)?;
+    match unknown(&given, &known) {
+        Some(field) => Err(wrong(format!("{field} is no field here, or not with these others"))),
+        None => Ok(read),
+    }
+}
+
+/// The first field of `given` that `known` lacks.
+fn unknown<'a>(given: &'a Value, known: &Value) -> Option<&'a str> {
+    let fields = given.as_object()?.iter().filter(|(_, value)| !value.is_null());
+    fields.into_iter().find_map(|(name, value)| match known.get(name) {
+        Some(known) => unknown(value, known),
+        None => Some(name.as_str()),
+    })
+}
+
 /// The body of `PUT /tokens/{token}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "provider", rename_all = "snake_case")]
 enum TokenSettings {
     Apns(DeviceSettings),
     Fcm(RegistrationSettings),
 }
 
-async fn set_token(
-    State(shared): Sandbox,
-    Path(token): Path<String>,
-    Json(settings): Json<TokenSettings>,
-) -> StatusCode {
-    match settings {
+async fn set_token(State(shared): Sandbox, Path(token): Path<String>, body: Bytes) -> Result<StatusCode, Wrong> {
+    match read(&body)? {
         TokenSettings::Apns(settings) => shared.apns.set_device(&token, settings),
         TokenSettings::Fcm(settings) => shared.fcm.set_registration(&token, settings),
     }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_quota(State(shared): Sandbox, body: Bytes) -> Result<StatusCode, Wrong> {
+    let quota: Quota = read(&body)?;
+    quota.check().map_err(wrong)?;
+    shared.fcm.set_quota(Some(quota));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn clear_quota(State(shared): Sandbox) -> StatusCode {
+    shared.fcm.set_quota(None);
     StatusCode::NO_CONTENT
 }
 
@@ -125,8 +166,10 @@ async fn faults(State(shared): Sandbox) -> Json<Value> {
     Json(rules.map(|(id, rule, met)| json!({ "id": id, "rule": rule, "met": met })).collect())
 }
 
-async fn add_fault(State(shared): Sandbox, Json(rule): Json<Rule>) -> (StatusCode, Json<Value>) {
-    (StatusCode::CREATED, Json(json!({ "id": shared.faults.add(rule) })))
+async fn add_fault(State(shared): Sandbox, body: Bytes) -> Result<(StatusCode, Json<Value>), Wrong> {
+    let rule: Rule = read(&body)?;
+    rule.check().map_err(wrong)?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": shared.faults.add(rule) }))))
 }
 
 async fn clear_faults(State(shared): Sandbox) -> Json<Value> {
@@ -156,11 +199,8 @@ struct CommandBody {
     streams: Option<u32>,
 }
 
-async fn command(
-    State(shared): Sandbox,
-    Path(name): Path<String>,
-    Json(body): Json<CommandBody>,
-) -> (StatusCode, Json<Value>) {
+async fn command(State(shared): Sandbox, Path(name): Path<String>, body: Bytes) -> Result<Json<Value>, Wrong> {
+    let body: CommandBody = read(&body)?;
     let told = match (name.as_str(), body.streams) {
         ("goaway", _) => {
             let command = Command::Goaway { reason: body.reason, lose: body.lose };
@@ -175,11 +215,11 @@ async fn command(
             one => shared.registry.command(body.provider, one, &Command::StreamLimit(streams)),
         },
         (_, _) => {
-            let error = "use goaway, disconnect, black_hole, wedge, ignore_pings, or stream_limit with \"streams\"";
-            return (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
+            let names = "use goaway, disconnect, black_hole, wedge, ignore_pings, or stream_limit with \"streams\"";
+            return Err(wrong(names));
         }
     };
-    (StatusCode::OK, Json(json!({ "connections": told })))
+    Ok(Json(json!({ "connections": told })))
 }
 
 async fn revoke(State(shared): Sandbox) -> StatusCode {

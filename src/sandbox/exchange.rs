@@ -139,9 +139,11 @@ impl Head {
         (self.seen & bit != 0).then(|| &self.arena[self.slots[field as usize].range()])
     }
 
-    /// Whether any field with a slot came more than once.
+    /// Whether any header came more than once.
     pub(crate) fn has_repeated(&self) -> bool {
-        self.repeated != 0
+        // The headers without a slot are few.
+        let again = |at: usize, name: &[u8]| self.others().take(at).any(|(earlier, _)| earlier == name);
+        self.repeated != 0 || self.others().enumerate().any(|(at, (name, _))| again(at, name))
     }
 
     /// The headers without a slot.

@@ -16,6 +16,7 @@ mod credentials;
 mod exchange;
 pub mod fault;
 pub mod fcm;
+mod ranges;
 mod server;
 #[cfg(test)]
 mod testing;

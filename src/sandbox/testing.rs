@@ -1,6 +1,7 @@
 //! Clients for the tests: raw HTTP/2 frames, the `h2` crate, HTTP/1.1 by hand; and signers of tokens.
 //!
-//! The raw client writes its frames itself and shares only the header decoder with the server; the `h2` client shares nothing.
+//! The raw client reads and writes its frames itself; of the server's code it has the names of the numbers and the header decoder. The
+//! `h2` client shares nothing.
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::exchange::{FIELDS, Head};
 use super::wire::frame::{self, FrameHead};
-use super::wire::hpack::{self, Decoder};
+use super::wire::hpack::Decoder;
 use super::{Sandbox, SandboxConfig};
 
 /// How long a test waits for anything.
@@ -103,6 +104,46 @@ impl Got {
     }
 }
 
+/// Nine bytes: three of length, kind, flags, four of stream (RFC 9113, 4.1).
+pub(crate) fn put_head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+    out.extend_from_slice(&u32::try_from(length).unwrap().to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+}
+
+/// A frame whose payload is numbers of four bytes.
+pub(crate) fn put_numbers(out: &mut Vec<u8>, kind: u8, stream: u32, numbers: &[u32]) {
+    put_head(out, numbers.len() * 4, kind, 0, stream);
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+}
+
+/// A header that is not indexed and has no Huffman code (RFC 7541, 6.2.2), its lengths in the long form from 127 on (5.1).
+pub(crate) fn put_literal(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.push(0);
+    for text in [name, value] {
+        let mut length = text.len();
+        if length < 127 {
+            out.push(length as u8);
+        } else {
+            out.push(127);
+            length -= 127;
+            while length >= 128 {
+                out.push((length % 128) as u8 | 128);
+                length /= 128;
+            }
+            out.push(length as u8);
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn head_of(input: &[u8]) -> Option<FrameHead> {
+    let head = input.get(..9)?;
+    let number = |bytes: &[u8]| bytes.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let (length, stream) = (number(&head[..3]) as usize, number(&head[5..]) & 0x7fff_ffff);
+    Some(FrameHead { length, kind: head[3], flags: head[4], stream })
+}
+
 /// A frame as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -124,7 +165,7 @@ impl Raw {
     pub(crate) async fn connect(sandbox: &Sandbox, url: &str) -> Self {
         let mut socket = within(tls(sandbox.ca_file(), url, &["h2"])).await.unwrap();
         let mut hello = frame::PREFACE.to_vec();
-        frame::put_settings(&mut hello, &[]);
+        put_head(&mut hello, 0, frame::SETTINGS, 0, 0);
         socket.write_all(&hello).await.unwrap();
         Self { socket, input: Vec::new(), decoder: Decoder::default(), next: 1, limits: Vec::new() }
     }
@@ -135,16 +176,16 @@ impl Raw {
         self.next += 2;
         let mut block = Vec::new();
         for (name, value) in headers {
-            hpack::put_literal(&mut block, name.as_bytes(), value.as_bytes());
+            put_literal(&mut block, name, value);
         }
         let mut out = Vec::new();
         let flags = frame::END_HEADERS | if body.is_empty() { frame::END_STREAM } else { 0 };
-        frame::put_head(&mut out, block.len(), frame::HEADERS, flags, stream);
+        put_head(&mut out, block.len(), frame::HEADERS, flags, stream);
         out.extend_from_slice(&block);
         let mut pieces = body.chunks(frame::MAX_FRAME).peekable();
         while let Some(piece) = pieces.next() {
             let flags = if pieces.peek().is_none() { frame::END_STREAM } else { 0 };
-            frame::put_head(&mut out, piece.len(), frame::DATA, flags, stream);
+            put_head(&mut out, piece.len(), frame::DATA, flags, stream);
             out.extend_from_slice(piece);
         }
         (stream, out)
@@ -158,7 +199,7 @@ impl Raw {
     /// The next frame; `None` when the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some(head) = FrameHead::read(&self.input)
+            if let Some(head) = head_of(&self.input)
                 && self.input.len() >= frame::HEAD + head.length
             {
                 let mut bytes = self.input.drain(..frame::HEAD + head.length).collect::<Vec<_>>();

@@ -3,7 +3,9 @@
 //! For tests, demonstrations and load: provider tokens are really verified, headers and payloads judged by Apple's documented
 //! rules, device tokens have states, and every answer has Apple's status, reason and body. Where Apple documents nothing the
 //! source of the behaviour stands beside it.
-//! No broadcast channels, no certificates of providers, no delivery over the air.
+//! No broadcast channels, no certificates of providers, no delivery over the air. Of what Apple does to connections two things are not
+//! here: dropping one after many refusals (a `disconnect` fault does that on demand), and refusing a bundle id that is new to the
+//! connection (Apple does not say which pushes of a connection count as its first).
 //! It fails as Apple does: by its answers. Nothing a client sends may panic it.
 mod check;
 pub mod inbox;
@@ -15,7 +17,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +47,8 @@ pub struct Apns {
     stream_limit: AtomicU32,
     /// Refusals by status and reason.
     refusals: Mutex<BTreeMap<(u16, String), u64>>,
+    /// The provider tokens that senders have shown.
+    shown: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Apns {
@@ -68,6 +72,7 @@ impl Apns {
             key_files,
             stream_limit: AtomicU32::new(config.stream_limit),
             refusals: Mutex::default(),
+            shown: Mutex::default(),
             config,
         })
     }
@@ -112,6 +117,12 @@ impl Apns {
     #[must_use]
     pub fn take_arrivals(&self) -> Vec<(u128, u64)> {
         self.inbox.take_arrivals()
+    }
+
+    /// The good provider tokens that senders have shown. For tests that look for them where they must not be.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Says what APNs believes of a device token.

@@ -4,8 +4,8 @@
 //! one, and has one stream until a good token was seen (Apple, "Establishing a token-based connection to APNs").
 //! Verifying, judging headers and payloads, and keeping devices lie in the modules beside it.
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::check::{self, Checked};
@@ -127,6 +127,9 @@ impl ApnsService {
         }
         let verdict = self.apns.verifier.verdict(token);
         self.last = Some((token.to_vec(), verdict));
+        if let (Verdict::Signed { .. }, Ok(token)) = (verdict, std::str::from_utf8(token)) {
+            self.apns.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
+        }
         Ok(verdict)
     }
 

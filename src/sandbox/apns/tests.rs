@@ -106,13 +106,17 @@ async fn every_rule_for_headers_and_payload_has_its_status_and_reason() {
 
 #[tokio::test]
 async fn a_repeated_header_is_refused() {
-    // A second `apns-topic`, even with the same value, is DuplicateHeaders.
+    // A second `apns-topic`, even with the same value, is DuplicateHeaders; so is any other header that comes twice.
     let sandbox = start(|_| {}).await;
     let bearer = bearer(&sandbox);
-    let mut headers = headers(&bearer, &[]);
-    headers.push(("apns-topic", TOPIC));
-    let got = ask_fresh(&sandbox, &headers, PAYLOAD).await;
-    assert_eq!((got.status, got.reason().as_str()), (400, "DuplicateHeaders"));
+    for (twice, reason) in [
+        (&[("apns-topic", TOPIC)][..], "DuplicateHeaders"),
+        (&[("x-trace", "1"), ("user-agent", "a"), ("x-trace", "2")][..], "DuplicateHeaders"),
+        (&[("x-trace", "1"), ("user-agent", "1")][..], ""),
+    ] {
+        let got = ask_fresh(&sandbox, &[&headers(&bearer, &[])[..], twice].concat(), PAYLOAD).await;
+        assert_eq!(got.reason(), reason, "{twice:?}");
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(crate) enum Refused {
     NotJson(String),
     /// FCM itself finds a field wrong: FcmError and BadRequest.
     Field(Violation),
-    /// An FCM error code, without more.
+    /// An error code, without more.
     Code(&'static str),
     /// The project's or device's quota.
     Quota { subject: String },
@@ -32,7 +32,7 @@ pub(crate) enum Refused {
     Unauthenticated,
     /// An access token of another project.
     PermissionDenied { project: String },
-    /// No such path: what a wrong project or URL gets, without any FcmError.
+    /// No such path: what a wrong URL gets, without any JSON.
     NotFound,
 }
 

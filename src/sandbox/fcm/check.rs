@@ -1,7 +1,7 @@
 //! What FCM asks of a message whose names and types are good.
 //!
 //! One target; `android` or `androidV2`, not both; no reserved data keys; a time to live within four weeks; a payload within its
-//! size; normal priority for data-only messages to iOS. Sources: the reference of REST v1 `projects.messages`, "FCM error codes".
+//! size; normal priority, said in so many words, for data-only messages to iOS. Sources: the reference of REST v1 `projects.messages`, "FCM error codes".
 //! It does not know whether the target exists.
 use serde_json::Value;
 
@@ -132,7 +132,8 @@ fn apple(message: &Value) -> Result<(), Refused> {
     let aps = get(apns, "payload").and_then(|payload| get(payload, "aps"));
     let visible = get(message, "notification").is_some()
         || aps.is_some_and(|aps| ["alert", "badge", "sound"].iter().any(|key| get(aps, key).is_some()));
-    if !visible && priority.is_some_and(|priority| priority != "5") {
+    // Without the header it is 10.
+    if !visible && priority != Some("5") {
         return wrong("message.apns.headers", "Only normal priority (apns-priority 5) is allowed for data messages");
     }
     Ok(())
@@ -153,7 +154,9 @@ fn size(message: &Value, target: Target<'_>) -> Result<(), Refused> {
     // The platform's data takes the place of the message's own.
     let data = android.and_then(|android| get(android, "data")).or_else(|| get(message, "data"));
     let shown = android.and_then(|android| get(android, "notification"));
-    let bytes: usize = [data, get(message, "notification"), shown].into_iter().flatten().map(texts).sum();
+    let remote = android.and_then(|android| get(android, "remoteNotification"));
+    let remote = remote.and_then(|remote| get(remote, "notification"));
+    let bytes: usize = [data, get(message, "notification"), shown, remote].into_iter().flatten().map(texts).sum();
     let limit = match target {
         Target::Device { .. } => MAX_PAYLOAD,
         Target::Topics(_) => MAX_TOPIC_PAYLOAD,

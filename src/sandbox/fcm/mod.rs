@@ -12,13 +12,15 @@ mod schema;
 pub(crate) mod service;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use self::inbox::{Inbox, Message, Registration, RegistrationSettings};
 use self::oauth::TokenEndpoint;
@@ -27,12 +29,36 @@ use super::config::FcmConfig;
 use super::credentials::{self, CredentialsError, Directory};
 
 /// A service account's file and its project.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ServiceAccountFile {
     /// The project it may send for.
     pub project_id: String,
     /// JSON as Google hands it out, `token_uri` pointing at this sandbox.
     pub path: PathBuf,
+}
+
+/// What a project may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Requests in each window.
+    pub requests: u64,
+    /// The window in milliseconds. Google: 60,000.
+    #[serde(default = "minute")]
+    pub window_ms: u64,
+}
+
+fn minute() -> u64 {
+    60_000
+}
+
+impl Quota {
+    /// What is wrong with it, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let day = 86_400_000;
+        let good = (1..=day).contains(&self.window_ms);
+        good.then_some(()).ok_or_else(|| format!("window_ms must be between 1 and {day}; it is {}", self.window_ms))
+    }
 }
 
 /// Requests of one project in the running window.
@@ -41,13 +67,25 @@ struct Bucket {
     used: u64,
 }
 
+/// The quota in force, and what the projects used of it.
+struct Quotas {
+    quota: Option<Quota>,
+    buckets: BTreeMap<String, Bucket>,
+}
+
+impl Quotas {
+    fn new(quota: Option<Quota>) -> Mutex<Self> {
+        Mutex::new(Self { quota, buckets: BTreeMap::new() })
+    }
+}
+
 /// The FCM simulator, shared by all its connections.
 pub struct Fcm {
     config: FcmConfig,
     tokens: TokenEndpoint,
     inbox: Inbox,
     stream_limit: AtomicU32,
-    buckets: Mutex<BTreeMap<String, Bucket>>,
+    quotas: Mutex<Quotas>,
     refusals: Mutex<BTreeMap<(u16, String), u64>>,
 }
 
@@ -69,7 +107,7 @@ impl Fcm {
             tokens: TokenEndpoint::new(accounts.collect::<Result<_, _>>()?, audiences, lifetime),
             inbox: Inbox::new(config.recording, config.strict_tokens),
             stream_limit: AtomicU32::new(config.stream_limit),
-            buckets: Mutex::default(),
+            quotas: Quotas::new(config.quota()),
             refusals: Mutex::default(),
             config,
         })
@@ -124,11 +162,23 @@ impl Fcm {
         self.tokens.revoke_all();
     }
 
+    /// Puts another quota into force for every project, or none; what was used is forgotten.
+    pub fn set_quota(&self, quota: Option<Quota>) {
+        *self.quotas.lock().unwrap_or_else(PoisonError::into_inner) = Quotas { quota, buckets: BTreeMap::new() };
+    }
+
+    /// Everything that a sender has shown or been given and that must stay secret: assertions and access tokens. For tests that look for
+    /// them where they must not be.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.tokens.secrets()
+    }
+
     /// Forgets registrations, settings and counts; accounts, access tokens and connections stay.
     pub fn reset(&self) {
         self.inbox.reset();
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.set_quota(self.config.quota());
         self.stream_limit.store(self.config.stream_limit, Ordering::Relaxed);
     }
 
@@ -142,15 +192,16 @@ impl Fcm {
 
     /// Takes one request from the project's quota; false if none is left. What is refused for it takes nothing.
     fn within_quota(&self, project: &str) -> bool {
-        let Some(quota) = self.config.quota else { return true };
-        let window = Duration::from_millis(self.config.quota_window_ms);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Quota { requests, window_ms }) = quotas.quota else { return true };
+        let window = Duration::from_millis(window_ms);
         // The window begins with the project's first request: Google's minutes follow no clock either.
-        let bucket = buckets.entry(project.to_owned()).or_insert_with(|| Bucket { since: Instant::now(), used: 0 });
+        let bucket =
+            quotas.buckets.entry(project.to_owned()).or_insert_with(|| Bucket { since: Instant::now(), used: 0 });
         if bucket.since.elapsed() >= window {
             *bucket = Bucket { since: Instant::now(), used: 0 };
         }
-        let free = bucket.used < quota;
+        let free = bucket.used < requests;
         bucket.used += u64::from(free);
         free
     }

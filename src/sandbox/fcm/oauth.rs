@@ -2,7 +2,8 @@
 //!
 //! Google's "Using OAuth 2.0 for server to server applications": RS256 by the account's key, `iss` the account, `aud` this
 //! endpoint, one of the two scopes that FCM takes, at most an hour of life.
-//! Access tokens are random, live as long as the configuration says and can be revoked. No refresh tokens, no id tokens.
+//! Access tokens are random, live as long as the configuration says and can be revoked. No refresh tokens, no id tokens. The request's
+//! content type and the assertion's `typ` are not looked at: Google documents what they should be, not what becomes of others.
 //! What is wrong is answered with Google's `error` and `error_description`.
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -41,7 +42,14 @@ pub(crate) struct TokenEndpoint {
     pub(crate) accounts: Vec<ServiceAccount>,
     audiences: Vec<String>,
     lifetime: Duration,
-    issued: RwLock<HashMap<String, (usize, Instant)>>,
+    issued: RwLock<HashMap<String, Issued>>,
+}
+
+/// What an access token stands for.
+struct Issued {
+    account: usize,
+    until: Instant,
+    assertion: String,
 }
 
 impl TokenEndpoint {
@@ -52,14 +60,14 @@ impl TokenEndpoint {
     /// Answers one exchange: status and body.
     pub(crate) fn exchange(&self, form: &[u8], now_s: u64) -> (u16, Value) {
         match self.grant(form, i64::try_from(now_s).unwrap_or(i64::MAX)) {
-            Ok(account) => {
+            Ok((account, assertion)) => {
                 let token = format!("ya29.sandbox.{}", uuid::Uuid::new_v4().simple());
                 let mut issued = self.issued.write().unwrap_or_else(PoisonError::into_inner);
                 if issued.len() >= SWEEP_AT {
                     let now = Instant::now();
-                    issued.retain(|_, (_, until)| *until > now);
+                    issued.retain(|_, own| own.until > now);
                 }
-                issued.insert(token.clone(), (account, Instant::now() + self.lifetime));
+                issued.insert(token.clone(), Issued { account, until: Instant::now() + self.lifetime, assertion });
                 let lifetime = self.lifetime.as_secs();
                 (200, json!({ "access_token": token, "expires_in": lifetime, "token_type": "Bearer" }))
             }
@@ -70,8 +78,14 @@ impl TokenEndpoint {
     /// The account of a living access token.
     pub(crate) fn account(&self, token: &str) -> Option<&ServiceAccount> {
         let issued = self.issued.read().unwrap_or_else(PoisonError::into_inner);
-        let (account, until) = issued.get(token)?;
-        (*until > Instant::now()).then(|| &self.accounts[*account])
+        let own = issued.get(token)?;
+        (own.until > Instant::now()).then(|| &self.accounts[own.account])
+    }
+
+    /// The access tokens, and the assertions that they were given for.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let issued = self.issued.read().unwrap_or_else(PoisonError::into_inner);
+        issued.iter().flat_map(|(token, own)| [token.clone(), own.assertion.clone()]).collect()
     }
 
     /// Makes every access token unknown.
@@ -79,7 +93,8 @@ impl TokenEndpoint {
         self.issued.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn grant(&self, form: &[u8], now: i64) -> Result<usize, OauthError> {
+    /// The account, and the assertion that proves it.
+    fn grant(&self, form: &[u8], now: i64) -> Result<(usize, String), OauthError> {
         let field = |name: &str| {
             form.split(|byte| *byte == b'&').find_map(|pair| {
                 let (key, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
@@ -92,7 +107,7 @@ impl TokenEndpoint {
             None => return Err(("invalid_request", "Required parameter is missing: grant_type")),
         }
         let assertion = field("assertion").ok_or(("invalid_request", "Required parameter is missing: assertion"))?;
-        self.verify(&assertion, now)
+        Ok((self.verify(&assertion, now)?, assertion))
     }
 
     fn verify(&self, assertion: &str, now: i64) -> Result<usize, OauthError> {

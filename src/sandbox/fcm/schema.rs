@@ -130,8 +130,8 @@ pub(crate) fn get<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     fields.get(name).or_else(|| fields.get(&snake(name))).filter(|value| !value.is_null())
 }
 
-/// Seconds and nanoseconds of a protobuf duration in JSON.
-pub(crate) fn duration(text: &str) -> Option<(i64, u32)> {
+/// Seconds and nanoseconds of a protobuf duration in JSON, both with its sign.
+pub(crate) fn duration(text: &str) -> Option<(i64, i32)> {
     let number = text.strip_suffix('s')?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = whole.strip_prefix('-').unwrap_or(whole);
@@ -139,7 +139,8 @@ pub(crate) fn duration(text: &str) -> Option<(i64, u32)> {
     if !good || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || number.ends_with('.') {
         return None;
     }
-    Some((whole.parse().ok()?, format!("{fraction:0<9}").parse().ok()?))
+    let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
+    Some((whole.parse().ok()?, if whole.starts_with('-') { -nanos } else { nanos }))
 }
 
 fn snake(name: &str) -> String {

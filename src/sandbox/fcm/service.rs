@@ -13,6 +13,7 @@ use super::check::{self, Target};
 use super::inbox::{Message, RegistrationState};
 use super::schema::{self, Violation, get};
 use super::{Fcm, now_us};
+use crate::sandbox::config::Project;
 use crate::sandbox::exchange::{Answer, Field, Request, Service};
 use crate::sandbox::fault::{Provider, Refusal};
 
@@ -41,11 +42,12 @@ impl FcmService {
         let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
         let account = token.and_then(|token| self.fcm.tokens.account(token)).filter(|_| !self.wedged);
         let account = account.ok_or(Refused::Unauthenticated)?;
-        let projects = &self.fcm.config.projects;
-        let own = projects.iter().find(|own| own.project_id == account.project_id);
-        let number = own.and_then(|own| own.project_number.as_deref());
-        if project != account.project_id && Some(project) != number {
-            return Err(Refused::PermissionDenied { project: project.to_owned() });
+        let named = |own: &&Project| own.project_id == project || own.project_number.as_deref() == Some(project);
+        match self.fcm.config.projects.iter().find(named) {
+            Some(own) if own.project_id == account.project_id => {}
+            Some(_) => return Err(Refused::PermissionDenied { project: project.to_owned() }),
+            // Without an FcmError: no reason to forget a token.
+            None => return Err(Refused::Code("NOT_FOUND")),
         }
         if !self.fcm.within_quota(&account.project_id) {
             return Err(Refused::Quota { subject: format!("project:{}", account.project_id) });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
@@ -75,12 +75,16 @@ async fn step<V: Service>(
     input: &mut BytesMut,
 ) -> bool {
     if session.silent {
-        // Nothing is read, so that the client's writes end in its full socket buffers, as with a dead path.
-        match commands.recv().await {
-            Some(command) => session.command(command),
-            None => return false,
-        }
-        return true;
+        return tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => {
+                    session.command(command);
+                    true
+                }
+                None => false,
+            },
+            () = client_left(socket) => false,
+        };
     }
     let due = session.next_due();
     input.reserve(READ);
@@ -111,6 +115,21 @@ async fn step<V: Service>(
         }
     }
     true
+}
+
+/// Waits until the client closes or resets its connection. Nothing is read, so that its writes end in its full socket buffers, as with a
+/// dead path; only the operating system's word for the end counts.
+pub(crate) async fn client_left(socket: &Socket) {
+    let stream = socket.get_ref().0.get_ref();
+    loop {
+        match stream.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => {
+                // Data that nobody will read: forgotten, so that the next news wakes us. Never anything but `WouldBlock`.
+                drop(stream.try_io(Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into())));
+            }
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 async fn finish(mut socket: Socket, end: End) {

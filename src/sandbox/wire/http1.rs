@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::connection::{Socket, abort};
+use super::connection::{Socket, abort, client_left};
 use super::judge::{Command, reply};
 use crate::sandbox::exchange::{Answer, Field, Head, Request, Service};
 use crate::sandbox::fault::{Fault, FaultBook};
@@ -47,7 +47,7 @@ pub(crate) async fn serve<V: Service>(
                         After::Answer => continue,
                         After::Close => return,
                         After::Abort => return abort(&socket),
-                        After::Silent => return std::future::pending().await,
+                        After::Silent => return silent(&socket, &mut commands).await,
                     }
                 }
                 None => return,
@@ -78,7 +78,21 @@ pub(crate) async fn serve<V: Service>(
             }
             After::Close => return,
             After::Abort => return abort(&socket),
-            After::Silent => return std::future::pending().await,
+            After::Silent => return silent(&socket, &mut commands).await,
+        }
+    }
+}
+
+/// Keeps the connection and says nothing more, until the client leaves or is thrown out.
+async fn silent(socket: &Socket, commands: &mut mpsc::UnboundedReceiver<Command>) {
+    loop {
+        tokio::select! {
+            () = client_left(socket) => return,
+            command = commands.recv() => match command {
+                Some(Command::Disconnect) => return abort(socket),
+                Some(_) => {}
+                None => return,
+            },
         }
     }
 }

@@ -11,14 +11,14 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::testing::{now_s, within};
 
 /// A sender with a service account, on one HTTP version.
-pub(super) struct Sender<'a> {
+pub(in crate::sandbox) struct Sender<'a> {
     sandbox: &'a Sandbox,
     pub(super) http: reqwest::Client,
     account: Value,
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(sandbox: &'a Sandbox) -> Self {
+    pub(in crate::sandbox) fn new(sandbox: &'a Sandbox) -> Self {
         Self::with(sandbox, reqwest::Client::builder())
     }
 
@@ -63,7 +63,7 @@ impl<'a> Sender<'a> {
         (answer.status().as_u16(), within(answer.json()).await.unwrap())
     }
 
-    pub(super) async fn access_token(&self) -> String {
+    pub(in crate::sandbox) async fn access_token(&self) -> String {
         let (status, body) = self.exchange(&self.assertion(&self.header(), &self.claims())).await;
         assert_eq!((status, &body["token_type"]), (200, &json!("Bearer")), "{body}");
         body["access_token"].as_str().unwrap().to_owned()
@@ -73,7 +73,7 @@ impl<'a> Sender<'a> {
         format!("{}/v1/projects/{project}/messages:send", self.sandbox.fcm_url())
     }
 
-    pub(super) async fn send(&self, token: &str, body: &Value) -> (u16, Value) {
+    pub(in crate::sandbox) async fn send(&self, token: &str, body: &Value) -> (u16, Value) {
         self.send_text(token, "watchbell-sandbox", &body.to_string()).await
     }
 
@@ -84,7 +84,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-pub(super) fn data(token: &str, data: Value) -> Value {
+pub(in crate::sandbox) fn data(token: &str, data: Value) -> Value {
     json!({ "message": { "token": token, "data": data, "android": { "priority": "HIGH", "ttl": "300s" } } })
 }
 

@@ -52,7 +52,7 @@ async fn the_token_endpoint_verifies_the_assertion() {
 
 #[tokio::test]
 async fn access_tokens_expire_are_revoked_and_belong_to_a_project() {
-    // No token, an unknown, an expired, a revoked one: 401 without an FCM code; another project: 403; a wrong path: a bare 404.
+    // No token, an unknown, an expired, a revoked one: 401 without an FCM code; another project: 403; none that exists, or a wrong path: 404.
     let sandbox = start(|config| {
         config.fcm.projects.push(Project { project_id: "second".into(), project_number: None });
     })
@@ -65,6 +65,8 @@ async fn access_tokens_expire_are_revoked_and_belong_to_a_project() {
     assert_eq!((status, &body["error"]["status"], fcm_code(&body)), (401, &json!("UNAUTHENTICATED"), None));
     let (status, body) = sender.send_text(&token, "second", &message.to_string()).await;
     assert_eq!((status, &body["error"]["status"], fcm_code(&body)), (403, &json!("PERMISSION_DENIED"), None));
+    let (status, body) = sender.send_text(&token, "third", &message.to_string()).await;
+    assert_eq!((status, &body["error"]["status"], fcm_code(&body)), (404, &json!("NOT_FOUND"), None));
     for path in ["/v1/projects/a/b/messages:send", "/v1/projects/watchbell-sandbox/messages", "/fcm/send"] {
         let url = format!("{}{path}", sandbox.fcm_url());
         let answer = within(sender.http.post(url).bearer_auth(&token).send()).await.unwrap();

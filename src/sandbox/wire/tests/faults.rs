@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt as _;
 use super::{ONE, TWO, bearer, connect, path, ping, push, received};
 use crate::sandbox::Sandbox;
 use crate::sandbox::fault::{Fault, Provider, Refusal, RetryAfter, Rule};
-use crate::sandbox::testing::{PAYLOAD, Raw, start, within};
+use crate::sandbox::testing::{PAYLOAD, Raw, put_numbers, start, within};
 use crate::sandbox::wire::frame;
 
 /// Long enough that no test waits for it.
@@ -182,7 +182,7 @@ async fn a_hanging_push_holds_its_stream_until_the_client_gives_it_up() {
     raw.send(&bytes).await;
     assert_eq!(raw.next_of(frame::RST_STREAM).await.unwrap().head.stream, second);
     let mut reset = Vec::new();
-    frame::put_reset(&mut reset, hanging, frame::Code::NoError);
+    put_numbers(&mut reset, frame::RST_STREAM, hanging, &[0]);
     raw.send(&reset).await;
     assert_eq!(raw.ask(&push(&bearer, &path(ONE)), PAYLOAD).await.status, 200);
     assert_eq!(received(&sandbox, TWO), 1);
@@ -210,6 +210,29 @@ async fn a_black_hole_keeps_the_connection_and_says_nothing() {
     assert_eq!(sandbox.disconnect(Provider::Apns), 2);
     assert_eq!(within(raw.next()).await, None, "a silent connection can still be reset");
     assert_eq!(received(&sandbox, TWO), 0);
+}
+
+#[tokio::test]
+async fn a_black_hole_ends_when_its_client_leaves() {
+    // Whether it left behind data that nobody read or not, the connection is no longer counted as open; one whose client stays is.
+    let sandbox = start(|_| {}).await;
+    let bearer = bearer(&sandbox);
+    let (quiet, mut talking) = (warm(&sandbox, &bearer).await, warm(&sandbox, &bearer).await);
+    let mut staying = warm(&sandbox, &bearer).await;
+    assert_eq!(sandbox.black_hole(Provider::Apns), 3);
+    for raw in [&mut talking, &mut staying] {
+        ping(raw).await;
+    }
+    drop(quiet);
+    drop(talking);
+    within(async {
+        while sandbox.connections(Provider::Apns).len() > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(staying.socket.read_u8().now_or_never().is_none(), "still open, still silent");
+    assert_eq!(sandbox.disconnect(Provider::Apns), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Concurrent streams: one until a good token, more after it, changed while the connection runs.
 use super::{ONE, TWO, bearer, connect, path, ping, push, received};
 use crate::sandbox::fault::{Fault, Provider, Rule};
-use crate::sandbox::testing::{H2, PAYLOAD, Raw, TOPIC, start, token, within};
+use crate::sandbox::testing::{H2, PAYLOAD, Raw, TOPIC, put_numbers, start, token, within};
 use crate::sandbox::wire::frame;
 
 /// Opens a stream whose body never ends.
@@ -29,7 +29,7 @@ async fn one_stream_until_a_good_token_was_answered() {
     assert_eq!(refused(&mut raw).await, (second, frame::Code::RefusedStream as u32));
     assert_eq!(raw.limits, [1]);
     let mut end = Vec::new();
-    frame::put_reset(&mut end, first, frame::Code::NoError);
+    put_numbers(&mut end, frame::RST_STREAM, first, &[0]);
     raw.send(&end).await;
     assert_eq!(raw.ask(&push(&old, &one), PAYLOAD).await.reason(), "ExpiredProviderToken");
     ping(&mut raw).await;

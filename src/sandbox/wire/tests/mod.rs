@@ -5,7 +5,7 @@ mod protocol;
 
 use super::frame;
 use crate::sandbox::Sandbox;
-use crate::sandbox::testing::{Raw, TOPIC, token};
+use crate::sandbox::testing::{Raw, TOPIC, put_head, token};
 
 /// Two devices.
 pub(super) const ONE: &str = "0a01";
@@ -38,7 +38,7 @@ pub(super) async fn connect(sandbox: &Sandbox) -> Raw {
 /// Sends a PING and returns its opaque bytes.
 pub(super) async fn ping(raw: &mut Raw) -> [u8; 8] {
     let mut out = Vec::new();
-    frame::put_head(&mut out, 8, frame::PING, 0, 0);
+    put_head(&mut out, 8, frame::PING, 0, 0);
     out.extend_from_slice(b"12345678");
     raw.send(&out).await;
     *b"12345678"

@@ -3,8 +3,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{ONE, TWO, bearer, connect, path, ping, push, received};
 use crate::sandbox::fault::{Fault, Provider, Rule};
-use crate::sandbox::testing::{H2, PAYLOAD, TOPIC, start, tls, within};
-use crate::sandbox::wire::{frame, hpack};
+use crate::sandbox::testing::{H2, PAYLOAD, TOPIC, put_head, put_literal, put_numbers, start, tls, within};
+use crate::sandbox::wire::frame;
 
 #[tokio::test]
 async fn a_request_may_come_in_any_legal_shape() {
@@ -14,30 +14,30 @@ async fn a_request_may_come_in_any_legal_shape() {
     let mut raw = connect(&sandbox).await;
     let mut block = Vec::new();
     for (name, value) in push(&bearer, &one) {
-        hpack::put_literal(&mut block, name.as_bytes(), value.as_bytes());
+        put_literal(&mut block, name, value);
     }
     let (front, back) = block.split_at(100);
     let mut out = Vec::new();
-    frame::put_head(&mut out, 4, 0x77, 0xff, 0);
+    put_head(&mut out, 4, 0x77, 0xff, 0);
     out.extend_from_slice(b"what");
-    frame::put_head(&mut out, 5, 2, 0, 3);
+    put_head(&mut out, 5, 2, 0, 3);
     out.extend_from_slice(&[0, 0, 0, 0, 15]);
-    frame::put_head(&mut out, 1 + 5 + front.len() + 3, frame::HEADERS, frame::PADDED | frame::WITH_PRIORITY, 1);
+    put_head(&mut out, 1 + 5 + front.len() + 3, frame::HEADERS, frame::PADDED | frame::WITH_PRIORITY, 1);
     out.extend_from_slice(&[3, 0, 0, 0, 0, 15]);
     out.extend_from_slice(front);
     out.extend_from_slice(&[0; 3]);
-    frame::put_head(&mut out, back.len(), frame::CONTINUATION, frame::END_HEADERS, 1);
+    put_head(&mut out, back.len(), frame::CONTINUATION, frame::END_HEADERS, 1);
     out.extend_from_slice(back);
     let (start_of_body, rest) = PAYLOAD.split_at(10);
-    frame::put_head(&mut out, 10, frame::DATA, 0, 1);
+    put_head(&mut out, 10, frame::DATA, 0, 1);
     out.extend_from_slice(start_of_body);
-    frame::put_head(&mut out, 1 + rest.len() + 2, frame::DATA, frame::PADDED, 1);
+    put_head(&mut out, 1 + rest.len() + 2, frame::DATA, frame::PADDED, 1);
     out.push(2);
     out.extend_from_slice(rest);
     out.extend_from_slice(&[0; 2]);
     let mut trailer = Vec::new();
-    hpack::put_literal(&mut trailer, b"x-checksum", b"1");
-    frame::put_head(&mut out, trailer.len(), frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, 1);
+    put_literal(&mut trailer, "x-checksum", "1");
+    put_head(&mut out, trailer.len(), frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, 1);
     out.extend_from_slice(&trailer);
     for byte in &out {
         raw.send(std::slice::from_ref(byte)).await;
@@ -53,13 +53,13 @@ async fn a_breach_of_the_protocol_ends_the_connection_with_its_code() {
     let bearer = bearer(&sandbox);
     let frame_of = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let mut out = Vec::new();
-        frame::put_head(&mut out, payload.len(), kind, flags, stream);
+        put_head(&mut out, payload.len(), kind, flags, stream);
         out.extend_from_slice(payload);
         out
     };
     let end = frame::END_HEADERS | frame::END_STREAM;
     let mut too_long = Vec::new();
-    frame::put_head(&mut too_long, frame::MAX_FRAME + 1, frame::DATA, 0, 1);
+    put_head(&mut too_long, frame::MAX_FRAME + 1, frame::DATA, 0, 1);
     let rows = [
         ("headers on an even stream", frame_of(frame::HEADERS, end, 2, &[0x82]), frame::Code::Protocol),
         ("data on a stream never opened", frame_of(frame::DATA, 0, 9, b"x"), frame::Code::Protocol),
@@ -130,7 +130,7 @@ async fn a_reset_request_is_forgotten() {
     let delay = Fault::Latency { ms: 50, jitter_ms: 0 };
     assert!(sandbox.add_fault(Rule::always(Provider::Apns, delay)) > 0);
     let (stream, mut bytes) = raw.request(&push(&bearer, &path(TWO)), PAYLOAD);
-    frame::put_reset(&mut bytes, stream, frame::Code::NoError);
+    put_numbers(&mut bytes, frame::RST_STREAM, stream, &[0]);
     raw.send(&bytes).await;
     // A later request, delayed as long, is answered after the first would have been.
     assert_eq!(raw.ask(&push(&bearer, &path(ONE)), PAYLOAD).await.status, 200);
@@ -144,7 +144,8 @@ async fn answers_respect_the_clients_windows() {
     let bearer = bearer(&sandbox);
     let mut raw = connect(&sandbox).await;
     let mut settings = Vec::new();
-    frame::put_settings(&mut settings, &[(frame::SETTING_INITIAL_WINDOW_SIZE, 0)]);
+    put_head(&mut settings, 6, frame::SETTINGS, 0, 0);
+    settings.extend_from_slice(&[0, 4, 0, 0, 0, 0]);
     raw.send(&settings).await;
     let (stream, bytes) = raw.request(&push(&bearer, &path(ONE)), b"");
     raw.send(&bytes).await;
@@ -158,7 +159,7 @@ async fn answers_respect_the_clients_windows() {
         }
     }
     let mut open = Vec::new();
-    frame::put_window_update(&mut open, stream, 100);
+    put_numbers(&mut open, frame::WINDOW_UPDATE, stream, &[100]);
     raw.send(&open).await;
     assert_eq!(raw.next_of(frame::DATA).await.unwrap().payload, br#"{"reason":"PayloadEmpty"}"#);
 }
