@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, output};
 use crate::config::Config;
 
 /// Check the worker's configuration: every problem at once, or OK with a summary.
@@ -14,11 +14,9 @@ pub(super) struct CheckConfig {
 }
 
 impl CheckConfig {
-    #[expect(clippy::print_stdout, reason = "the summary is what the command is for")]
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.config.load_for_worker()?;
-        println!("OK");
-        print!("{}", summary(&config));
+        output::line(format!("OK\n{}", summary(&config).trim_end()))?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
 //! How a command fails: a message for people on standard error, and an exit code from BSD's `sysexits.h`.
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::Problems;
@@ -10,7 +11,8 @@ Exit codes:
   64  the command line or the configuration is wrong
   65  the given data is wrong (a file to import, an event)
   69  something that is needed cannot be reached at the start (Kafka, the store)
-  70  an internal error";
+  70  an internal error
+ 130  stopped (Ctrl-C, SIGTERM) before its work was done";
 
 /// Why a command failed. The message says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,9 @@ pub enum Failure {
     /// Something cannot be reached.
     #[error("{0}")]
     Unavailable(String),
+    /// Somebody asked it to end before its work was done.
+    #[error("{0}")]
+    Stopped(String),
     /// Anything that should not happen.
     #[error("internal error: {0}")]
     Internal(String),
@@ -39,6 +44,8 @@ impl Failure {
             Self::Input(_) => 65,
             Self::Unavailable(_) => 69,
             Self::Internal(_) => 70,
+            // What a shell reports for a command that Ctrl-C ended.
+            Self::Stopped(_) => 130,
         }
     }
 
@@ -47,9 +54,9 @@ impl Failure {
         Self::Internal(format!("{:#}", error.into()))
     }
 
-    #[expect(clippy::print_stderr, reason = "the message is for the person at the terminal")]
     pub(super) fn report(&self) -> ExitCode {
-        eprintln!("watchbell: {}", self.to_string().trim_end());
+        // Nothing is left to do when even standard error is closed.
+        writeln!(std::io::stderr(), "watchbell: {}", self.to_string().trim_end()).ok();
         self.code().into()
     }
 }

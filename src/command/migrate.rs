@@ -1,7 +1,7 @@
 //! `watchbell migrate`: bring the policy store to the version of this program.
 use clap::Args;
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, output};
 use crate::store::{self, OpenError};
 
 /// Make or update the policy store's tables. Harmless when there is nothing to do; run it before the workers of a new version.
@@ -15,18 +15,17 @@ pub(super) struct MigrateCommand {
 }
 
 impl MigrateCommand {
-    #[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.config.load()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::internal)?;
         let done = runtime.block_on(store::migrate(&config.policy, self.after_restore))?;
         if done.from == done.to {
-            println!("The policy store is at version {} already.", done.to);
+            output::line(format_args!("The policy store is at version {} already.", done.to))?;
         } else {
-            println!("The policy store went from version {} to {}.", done.from, done.to);
+            output::line(format_args!("The policy store went from version {} to {}.", done.from, done.to))?;
         }
         if self.after_restore {
-            println!("It has a new name: running workers start their caches anew within a minute.");
+            output::line("It has a new name: running workers start their caches anew within a minute.")?;
         }
         Ok(())
     }

@@ -4,11 +4,13 @@
 //! told to stop (Ctrl-C or SIGTERM).
 //! It reads none of Watchbell's own configuration and needs no Kafka, no store, no network beyond loopback.
 //! It ends with an error if a port, the directory, the configuration file or a fault rule cannot be used.
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use serde::Deserialize;
+
+use super::stop::Stop;
+use super::{Failure, output};
 use crate::sandbox::Sandbox;
 use crate::sandbox::config::{Environment, Recording, SandboxConfig};
 use crate::sandbox::fault::Rule;
@@ -19,6 +21,8 @@ const APNS_PORT: u16 = 2197;
 const FCM_PORT: u16 = 2198;
 /// The control endpoint's usual port.
 const CONTROL_PORT: u16 = 2199;
+/// Where its files usually are.
+const DIR: &str = "./watchbell-sandbox";
 
 const POINTING: &str = "\
 Point an APNs client at it:
@@ -42,6 +46,7 @@ See what happened, make things go wrong (JSON over plain HTTP):
   curl localhost:2199/faults -H 'content-type: application/json' \\
        -d '{\"provider\":\"fcm\",\"count\":3,\"fault\":{\"kind\":\"refuse\",\"reason\":\"UNAVAILABLE\",\"retry_after\":5}}'
   curl -X DELETE localhost:2199/faults
+  curl -X PUT localhost:2199/quota -d '{\"requests\":100,\"window_ms\":60000}'
   curl localhost:2199/connections/goaway -H 'content-type: application/json' \\
        -d '{\"provider\":\"apns\",\"reason\":\"Shutdown\",\"lose\":true}'
 
@@ -58,22 +63,22 @@ Faults: a rule has \"provider\" (apns, fcm, oauth), optionally \"token\", \"perc
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = POINTING)]
 pub(super) struct SandboxCommand {
-    /// Address to listen on; the control endpoint has no authentication, so leave it on loopback.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// Port of the APNs simulator (HTTP/2 over TLS); 0 takes a free one.
-    #[arg(long, default_value_t = APNS_PORT)]
-    apns_port: u16,
-    /// Port of the FCM simulator and its token endpoint (HTTP/2 and HTTP/1.1 over TLS); 0 takes a free one.
-    #[arg(long, default_value_t = FCM_PORT)]
-    fcm_port: u16,
-    /// Port of the control endpoint (plain HTTP); 0 takes a free one.
-    #[arg(long, default_value_t = CONTROL_PORT)]
-    control_port: u16,
-    /// Directory for the CA, keys and service accounts; what is there is used again.
-    #[arg(long, default_value = "./watchbell-sandbox")]
-    dir: PathBuf,
-    /// TOML or JSON file with teams, keys, projects and limits; the flags here win over it.
+    /// Address to listen on; the control endpoint has no authentication, so leave it on loopback. [default: 127.0.0.1]
+    #[arg(long)]
+    host: Option<IpAddr>,
+    /// Port of the APNs simulator (HTTP/2 over TLS); 0 takes a free one. [default: 2197]
+    #[arg(long)]
+    apns_port: Option<u16>,
+    /// Port of the FCM simulator and its token endpoint (HTTP/2 and HTTP/1.1 over TLS); 0 takes a free one. [default: 2198]
+    #[arg(long)]
+    fcm_port: Option<u16>,
+    /// Port of the control endpoint (plain HTTP); 0 takes a free one. [default: 2199]
+    #[arg(long)]
+    control_port: Option<u16>,
+    /// Directory for the CA, keys and service accounts; what is there is used again. [default: ./watchbell-sandbox]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// TOML or JSON file with addresses, teams, keys, projects and limits; flags that are given win over it.
     #[arg(long)]
     config: Option<PathBuf>,
     /// Refuse device tokens of which the control endpoint was told nothing.
@@ -115,23 +120,22 @@ impl SandboxCommand {
         let config = self.into_config()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
         runtime.block_on(async {
+            let mut stop = Stop::listen()?;
             let sandbox = Sandbox::start(config).await.map_err(|error| Failure::Unavailable(error.to_string()))?;
-            let mut out = std::io::stdout().lock();
-            out.write_all(summary(&sandbox).as_bytes()).and_then(|()| out.flush()).map_err(Failure::internal)?;
-            drop(out);
-            stopped().await.map_err(Failure::internal)?;
+            output::line(summary(&sandbox))?;
+            stop.asked().await;
             sandbox.shutdown().await;
             Ok(())
         })
     }
 
     fn into_config(self) -> Result<SandboxConfig, Failure> {
-        let mut config = self.config.as_deref().map_or_else(|| Ok(SandboxConfig::default()), read)?;
-        config.host = self.host;
-        config.apns_port = self.apns_port;
-        config.fcm_port = self.fcm_port;
-        config.control_port = self.control_port;
-        config.dir = Some(self.dir);
+        let (mut config, said) = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        config.host = self.host.or(said.host).unwrap_or(config.host);
+        config.apns_port = self.apns_port.or(said.apns_port).unwrap_or(APNS_PORT);
+        config.fcm_port = self.fcm_port.or(said.fcm_port).unwrap_or(FCM_PORT);
+        config.control_port = self.control_port.or(said.control_port).unwrap_or(CONTROL_PORT);
+        config.dir = Some(self.dir.or(said.dir).unwrap_or_else(|| DIR.into()));
         config.apns.strict_tokens |= self.strict_tokens;
         config.fcm.strict_tokens |= self.strict_tokens;
         config.apns.accept_der |= self.accept_der;
@@ -157,18 +161,32 @@ impl SandboxCommand {
             })?;
             config.faults.push(rule);
         }
-        Ok(config)
+        let wrong = config.faults.iter().find_map(|rule| rule.check().err());
+        let wrong = wrong.or_else(|| config.fcm.quota().and_then(|quota| quota.check().err()));
+        wrong.map_or(Ok(config), |sentence| Err(Failure::Usage(sentence)))
     }
 }
 
+/// What a file says of those keys whose defaults are others on the command line than in the library.
+#[derive(Default, Deserialize)]
+struct Said {
+    host: Option<IpAddr>,
+    apns_port: Option<u16>,
+    fcm_port: Option<u16>,
+    control_port: Option<u16>,
+    dir: Option<PathBuf>,
+}
+
 /// Reads a configuration file, JSON if its name says so, else TOML.
-fn read(path: &Path) -> Result<SandboxConfig, Failure> {
+fn read(path: &Path) -> Result<(SandboxConfig, Said), Failure> {
     let wrong = |error: String| Failure::Usage(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     if path.extension().is_some_and(|extension| extension == "json") {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+        let read = serde_json::from_str(&text).and_then(|config| Ok((config, serde_json::from_str(&text)?)));
+        read.map_err(|error| wrong(error.to_string()))
     } else {
-        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+        let read = toml::from_str(&text).and_then(|config| Ok((config, toml::from_str(&text)?)));
+        read.map_err(|error| wrong(error.to_string()))
     }
 }
 
@@ -185,21 +203,8 @@ fn summary(sandbox: &Sandbox) -> String {
     }
     lines.push(format!("Trust    {}", sandbox.ca_file().display()));
     lines.push(format!("Control  {}  (try /stats, /devices, /credentials)", sandbox.control_url()));
-    lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.\n".to_owned());
+    lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.".to_owned());
     lines.join("\n")
-}
-
-async fn stopped() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 #[cfg(test)]
@@ -221,7 +226,7 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_mistakes_are_explained() {
-        // A file may hold everything; flags add to it; an unknown key, a missing file and a broken rule name themselves.
+        // A file may hold everything; flags that are given win over it, those that are not do not; an unknown key, a missing file and a broken rule name themselves.
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("sandbox.toml");
         let text = "[apns]\nstream_limit = 5\n[[apns.teams]]\nteam_id = \"AAAAAAAAAA\"\n[[fcm.projects]]\nproject_id = \"p\"\n";
@@ -235,11 +240,31 @@ mod tests {
         assert_eq!(read.fcm.projects[0].project_id, "p");
         assert!(read.apns.strict_tokens && read.fcm.strict_tokens && read.apns.recording == Recording::Counters);
         assert_eq!(read.faults.len(), 1);
+        assert_eq!(read.dir.unwrap(), Path::new(DIR));
+
+        let all = "host = \"::1\"\napns_port = 34001\nfcm_port = 34002\ncontrol_port = 0\ndir = \"elsewhere\"\n";
+        let json = dir.path().join("sandbox.json");
+        let as_json = serde_json::to_string(&toml::from_str::<serde_json::Value>(all).unwrap()).unwrap();
+        std::fs::write(&file, all).unwrap();
+        std::fs::write(&json, as_json).unwrap();
+        for path in [path, json.to_str().unwrap()] {
+            let read = config(&["--config", path, "--fcm-port", "7"]).unwrap();
+            let ports = (read.apns_port, read.fcm_port, read.control_port);
+            assert_eq!(
+                (ports, read.host.to_string(), read.dir),
+                ((34001, 7, 0), "::1".into(), Some("elsewhere".into()))
+            );
+        }
+        let usual = config(&[]).unwrap();
+        assert_eq!((usual.apns_port, usual.fcm_port, usual.control_port), (APNS_PORT, FCM_PORT, CONTROL_PORT));
+        assert!(usual.host.is_loopback());
+
         std::fs::write(&file, "[apns]\nstreams = 5\n").unwrap();
         for (arguments, named) in [
             (vec!["--config", path], "streams"),
             (vec!["--config", "/does/not/exist.toml"], "/does/not/exist.toml"),
             (vec!["--fault", "{}"], "--help"),
+            (vec!["--fault", r#"{"provider":"apns","count":0,"fault":{"kind":"wedge"}}"#], "count must be at least 1"),
             (vec!["--record", "everything"], "everything"),
         ] {
             let error = config(&arguments).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, output};
 use crate::config::Config;
 use crate::seam::{Clock, SystemClock};
 use crate::store::import::{self, FILE_BYTES_MAX, Format, Import};
@@ -70,7 +70,6 @@ fn read(file: &Path, format: Option<FileFormat>) -> Result<Import, Failure> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
 async fn write(config: &Config, file: &Path, import: &Import) -> Result<(), Failure> {
     let policy = store::open(&config.policy).await?;
     let written = policy.admin().write(&import.changes).await;
@@ -80,14 +79,14 @@ async fn write(config: &Config, file: &Path, import: &Import) -> Result<(), Fail
         WriteError::Refused(why) => Failure::Input(format!("{}: nothing was imported: {why}", file.display())),
     })?;
     let Import { workspaces, users, devices, .. } = import;
-    println!("Imported {workspaces} workspaces, {users} people, {devices} devices.");
+    output::line(format_args!("Imported {workspaces} workspaces, {users} people, {devices} devices."))?;
     match announced {
         Announced::Everywhere => {}
         Announced::NotYet => {
-            println!(
-                "Redis did not take the news: running workers use it after {} s at the latest.",
-                config.policy.ttl_s
-            );
+            let ttl = config.policy.ttl_s;
+            output::line(format_args!(
+                "Redis did not take the news: running workers use it after {ttl} s at the latest."
+            ))?;
         }
     }
     Ok(())

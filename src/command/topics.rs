@@ -1,7 +1,7 @@
 //! `watchbell topics`: make the topics that Watchbell writes and reads, or look at them.
 use clap::{Args, Subcommand};
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, output};
 use crate::config::Config;
 use crate::kafka::admin::{Admin, NewTopics};
 use crate::kafka::client::{ClientError, Clients};
@@ -41,7 +41,6 @@ impl TopicsCommand {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the list is what the command is for")]
 async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
     let clients = Clients::new(config.kafka.clone())?;
     let credentials = config.credentials();
@@ -49,15 +48,17 @@ async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
     match *command {
         Command::Create { partitions, replication, with_upstreams } => {
             let made = admin.create(&NewTopics { partitions, replication, with_upstreams }).await?;
-            made.iter().for_each(|name| println!("made {name}"));
-            println!("{} topics made; those that existed are as they were", made.len());
+            for name in &made {
+                output::line(format_args!("made {name}"))?;
+            }
+            output::line(format_args!("{} topics made; those that existed are as they were", made.len()))?;
         }
         Command::Check => {
             let problems = admin.problems().await?;
             if !problems.is_empty() {
                 return Err(Failure::Unavailable(problems.join("\n")));
             }
-            println!("OK");
+            output::line("OK")?;
         }
     }
     Ok(())

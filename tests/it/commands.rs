@@ -1,8 +1,13 @@
 //! The command line as its users see it: what it prints, and its exit codes.
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
+use crate::support::eventually;
 use crate::support::process::{command, watchbell};
+use crate::support::services::send_signal;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -58,4 +63,70 @@ fn a_wrong_command_line_ends_with_64_and_help_with_0() {
     let help = watchbell(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     assert!(text(&help.stdout).contains("Exit codes:"));
+}
+
+#[test]
+fn a_demo_that_is_told_to_end_says_what_waits_and_leaves_nothing() {
+    // SIGTERM while a retry waits: the summary tells of it, a withdrawal was seen as one, and the temporary folder is gone.
+    let (dir, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let printed = dir.path().join("printed");
+    let mut demo = command(&["demo", "--text"])
+        .env("TMPDIR", temporary.path())
+        .stdout(File::create(&printed).unwrap())
+        .stderr(File::create(dir.path().join("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let text = || fs::read_to_string(&printed).unwrap();
+    let waits = "dieter: otp_received waits for another attempt";
+    eventually("a retry in the demo", Duration::from_secs(120), || text().contains(waits).then_some(()));
+    assert!(fs::read_dir(temporary.path()).unwrap().count() > 0, "the demo keeps its files elsewhere");
+    send_signal("TERM", &[demo.id()]);
+    let status = eventually("the demo to end", Duration::from_secs(60), || demo.try_wait().unwrap());
+    assert!(status.success(), "{status}: {}", fs::read_to_string(dir.path().join("errors")).unwrap());
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "something is left behind");
+    let text = text();
+    let numbers: Vec<_> = text.lines().filter(|line| line.contains("  still waiting for a retry  ")).collect();
+    assert!(numbers.len() == 1 && numbers[0].ends_with(" 1"), "{text}");
+    assert!(!text.contains("ana: identity_verification waits"), "a withdrawal is no retry: {text}");
+    let taken_back = "Solicitud de inicio de sesión cerrada  (silently, in place of the notification)";
+    for part in [taken_back, "(takes the notification away)", "Times are UTC"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_command_quietly() {
+    // `| head` closes the pipe: no panic, no failure, nothing on standard error, nothing left behind.
+    let many = [
+        "emit",
+        "otp",
+        "--workspace",
+        "w",
+        "--user",
+        "u",
+        "--account",
+        "A",
+        "--service",
+        "S",
+        "--dry-run",
+        "--count",
+        "100000",
+    ];
+    for arguments in [&many[..], &["demo", "--text"]] {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child = command(arguments)
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(!lines.next().unwrap().unwrap().is_empty());
+        drop(lines);
+        let status = eventually("the command to end", Duration::from_secs(120), || child.try_wait().unwrap());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success() && said.is_empty(), "{arguments:?}: {status}: {said}");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "something is left behind");
+    }
 }

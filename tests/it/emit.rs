@@ -8,7 +8,7 @@ use watchbell::event::{Event, Headers, Incoming, Limits, NotificationType, Times
 use crate::support::SOON;
 use crate::support::kafka::{Reader, Record, create_topics};
 use crate::support::process::command;
-use crate::support::services::{shared_kafka, unique};
+use crate::support::services::{send_signal, shared_kafka, unique};
 
 /// The broker and a topic of its own for one-time passwords.
 struct Target {
@@ -109,6 +109,19 @@ fn events_from_json_take_turns_until_the_count_is_reached() {
     assert!(to_one.iter().all(|(_, record)| record.key.as_deref() == Some(b"u1")));
     let to_two = events.iter().zip(&records).filter(|(event, _)| event.recipients.len() == 2);
     assert!(to_two.into_iter().all(|(event, record)| record.key.as_deref() == Some(event.id.as_str().as_bytes())));
+}
+
+#[test]
+fn what_was_written_before_a_stop_is_told() {
+    // Ctrl-C in the middle of load: the exit code of an interrupted command, and a count that is what the topic holds.
+    let target = Target::new();
+    let mut command = target.command("otp --workspace w --user u --account A --service S --count 100000 --rate 100/s");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    target.records(3);
+    send_signal("INT", &[child.id()]);
+    let said = refused(&child.wait_with_output().unwrap(), 130);
+    let written = target.records(3).len();
+    assert!(said.contains(&format!("stopped: {written} of 100000 events were written")), "{said}");
 }
 
 #[test]

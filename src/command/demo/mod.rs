@@ -4,7 +4,7 @@
 //! events that keep flowing, through the same worker that runs in production. Each notification is printed as its phone shows it, and
 //! what policy suppressed with the reason.
 //!
-//! It deliberately keeps nothing: everything lives in a temporary folder that goes with it. The in-process broker forgets, so nothing
+//! It deliberately keeps nothing: everything lives in a temporary folder that goes with it, at Ctrl-C and SIGTERM too. The in-process broker forgets, so nothing
 //! here says anything about delivery guarantees; the tests against a real broker do.
 mod people;
 mod scenes;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
+use super::stop::Stop;
 use scenes::Scenes;
 use screen::Screen;
 use stage::Stage;
@@ -33,7 +34,7 @@ pub(super) struct DemoCommand {
     /// Print notifications as text. The only way of showing them there is.
     #[arg(long)]
     text: bool,
-    /// End by itself after this many scenes, instead of at Ctrl-C.
+    /// End by itself after this many scenes, instead of at Ctrl-C or SIGTERM.
     #[arg(long, value_name = "N")]
     scenes: Option<u64>,
 }
@@ -49,20 +50,22 @@ impl DemoCommand {
 }
 
 async fn play(scenes: Option<u64>) -> Result<(), Failure> {
+    let mut stop = Stop::listen()?;
     let mut screen = Screen::new();
     screen.opening();
     // Boxed: it starts everything, once.
-    let stage = Box::pin(Stage::set()).await?;
+    let stage = tokio::select! {
+        stage = Box::pin(Stage::set()) => stage?,
+        () = stop.asked() => return Ok(()),
+    };
     screen.ready(stage.sandbox());
     let mut script = Scenes::new();
     let mut next = tokio::time::interval(SCENE);
     let mut look = tokio::time::interval(LOOK);
     let mut left = scenes;
-    let ctrl_c = tokio::signal::ctrl_c();
-    tokio::pin!(ctrl_c);
-    loop {
+    while screen.is_watched() {
         tokio::select! {
-            _ = &mut ctrl_c => break,
+            () = stop.asked() => break,
             _ = look.tick() => screen.show(&stage),
             _ = next.tick() => {
                 if left == Some(0) {
@@ -74,7 +77,7 @@ async fn play(scenes: Option<u64>) -> Result<(), Failure> {
         }
     }
     let until = tokio::time::Instant::now() + LAST;
-    while tokio::time::Instant::now() < until {
+    while screen.is_watched() && tokio::time::Instant::now() < until {
         look.tick().await;
         screen.show(&stage);
     }

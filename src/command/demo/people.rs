@@ -4,7 +4,7 @@ use crate::policy::{Detail, Device, Environment, Installation, Platform, Prefere
 use crate::store::Change;
 
 pub(super) const WORKSPACE: &str = "meridian";
-pub(super) const APP: &str = "com.example.authenticator";
+pub(super) const APP: &str = "com.example.app";
 
 /// Somebody's phone.
 pub(super) struct Phone {

@@ -1,10 +1,13 @@
 //! What the demo prints: each notification as its phone shows it.
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::people::PHONES;
-use super::stage::Stage;
+use super::stage::{News, Stage};
+use crate::command::output;
+use crate::delivery::JobId;
 use crate::event::wire;
 use crate::pipeline::BalanceSnapshot;
 use crate::sandbox::Sandbox;
@@ -18,12 +21,21 @@ pub(super) struct Screen {
     apns: u64,
     fcm: u64,
     endings: BTreeMap<String, u64>,
+    /// Jobs that wait on a topic for another attempt.
+    waiting: HashSet<JobId>,
+    /// Whether somebody still reads what is printed.
+    watched: Cell<bool>,
 }
 
 impl Screen {
     pub(super) fn new() -> Self {
         let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { color, apns: 0, fcm: 0, endings: BTreeMap::new() }
+        Self { color, apns: 0, fcm: 0, endings: BTreeMap::new(), waiting: HashSet::new(), watched: Cell::new(true) }
+    }
+
+    /// False once nobody reads any more, as behind `| head`.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.get()
     }
 
     pub(super) fn opening(&self) {
@@ -32,7 +44,7 @@ impl Screen {
 
     pub(super) fn ready(&self, sandbox: &Sandbox) {
         self.line("", &self.dim(&format!("Apple at {}, Google at {}", sandbox.apns_url(), sandbox.fcm_url())));
-        self.line("", &self.dim("Ctrl-C ends it with a summary."));
+        self.line("", &self.dim("Ctrl-C ends it with a summary. Times are UTC."));
         self.line("", "");
     }
 
@@ -58,20 +70,33 @@ impl Screen {
             if message.withdraws {
                 self.line(
                     &clock(),
-                    &format!("{}  {}", self.name(&message.token), self.dim("(the notification is gone)")),
+                    &format!("{}  {}", self.name(&message.token), self.dim("(takes the notification away)")),
                 );
             } else {
                 let category = message.data.get("category").map(String::as_str);
                 self.notification(&message.token, text("title"), text("body"), category, false);
             }
         }
-        while let Some(outcome) = stage.outcome() {
-            self.ending(&outcome);
+        while let Some(news) = stage.news() {
+            match news {
+                News::Waits(job) => {
+                    self.waiting.insert(job.id());
+                    let text = format!("{}: {} waits for another attempt", job.user, job.subject.kind().name());
+                    self.line(&clock(), &format!("{:<NAME$}  {}", "not shown yet", self.dim(&text)));
+                }
+                News::Ended(job, outcome) => {
+                    self.waiting.remove(&job);
+                    self.ending(&outcome);
+                }
+            }
         }
     }
 
     fn notification(&self, token: &str, title: &str, body: &str, category: Option<&str>, passive: bool) {
-        let title = if passive { self.dim(title) } else { self.bold(title) };
+        let title = match passive {
+            true => format!("{title}  {}", self.dim("(silently, in place of the notification)")),
+            false => self.bold(title),
+        };
         self.line(&clock(), &format!("{}  {title}", self.name(token)));
         let indent = " ".repeat(NAME);
         self.line("", &format!("{indent}  {}", if passive { self.dim(body) } else { body.to_owned() }));
@@ -103,6 +128,7 @@ impl Screen {
         }
         self.line("", &format!("  {:<28} {}", "sent on to a topic", balance.jobs_forwarded));
         let open = balance.records_open() + balance.jobs_open();
+        self.line("", &format!("  {:<28} {}", "still waiting for a retry", self.waiting.len()));
         self.line("", &format!("  {:<28} {open}", "unaccounted for"));
     }
 
@@ -119,9 +145,12 @@ impl Screen {
         if self.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    #[expect(clippy::print_stdout, clippy::unused_self, reason = "printing is what the demo is for")]
     fn line(&self, time: &str, text: &str) {
-        println!("{}", format!("{time:<8}  {text}").trim_end());
+        if self.watched.get() {
+            let written = output::line(format!("{time:<8}  {text}").trim_end());
+            // A screen that cannot be written is one that nobody watches.
+            self.watched.set(written.unwrap_or(false));
+        }
     }
 }
 

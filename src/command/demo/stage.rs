@@ -12,7 +12,8 @@ use super::people;
 use crate::app::Worker;
 use crate::command::Failure;
 use crate::config::Config;
-use crate::delivery::{Tier, Urgency};
+use crate::delivery::codec::decode_job;
+use crate::delivery::{JobId, PushJob, Tier, Urgency};
 use crate::event::{NotificationType, wire};
 use crate::pipeline::BalanceSnapshot;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -26,12 +27,20 @@ const PARTITIONS: i32 = 2;
 /// How long the worker may take to join its groups on the in-process broker, which waits 3 s for more members.
 const READY: Duration = Duration::from_secs(60);
 
+/// What the worker wrote.
+pub(super) enum News {
+    /// A job that waits for another attempt.
+    Waits(PushJob),
+    /// A job that ended.
+    Ended(JobId, Box<wire::Outcome>),
+}
+
 /// Everything that the demo embeds. Dropping it ends it all.
 pub(super) struct Stage {
     config: Config,
     worker: Worker,
     producer: ThreadedProducer<DefaultProducerContext>,
-    outcomes: BaseConsumer,
+    news: BaseConsumer,
     sandbox: Sandbox,
     _cluster: MockCluster<'static, DefaultProducerContext>,
 }
@@ -42,8 +51,7 @@ impl Stage {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.map_err(Failure::internal)?;
         let config = configuration(&cluster.bootstrap_servers(), &sandbox)?;
         for topic in topics(&config) {
-            let partitions = if topic.starts_with(&config.topics.hold) { 1 } else { PARTITIONS };
-            cluster.create_topic(&topic, partitions, 1).map_err(Failure::internal)?;
+            cluster.create_topic(&topic, partitions(&config, &topic), 1).map_err(Failure::internal)?;
         }
         store::migrate(&config.policy, false).await.map_err(Failure::internal)?;
         let policy = store::open(&config.policy).await.map_err(Failure::internal)?;
@@ -59,14 +67,18 @@ impl Stage {
         client.set("bootstrap.servers", cluster.bootstrap_servers());
         let producer = client.set("linger.ms", "1").create().map_err(Failure::internal)?;
         client.set("group.id", "demo.screen").set("auto.offset.reset", "earliest");
-        let outcomes: BaseConsumer = client.create().map_err(Failure::internal)?;
+        let news: BaseConsumer = client.create().map_err(Failure::internal)?;
         let mut list = rdkafka::TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            list.add_partition_offset(&config.topics.outcomes, partition, rdkafka::Offset::Beginning)
-                .map_err(Failure::internal)?;
+        // What is on its way without a delay waits for nothing.
+        let now = Urgency::ALL.map(|urgency| config.topics.job(urgency, Tier::Now));
+        let read = jobs(&config).filter(|topic| !now.contains(topic)).chain([config.topics.outcomes.clone()]);
+        for (topic, partition) in
+            read.flat_map(|topic| (0..partitions(&config, &topic)).map(move |n| (topic.clone(), n)))
+        {
+            list.add_partition_offset(&topic, partition, rdkafka::Offset::Beginning).map_err(Failure::internal)?;
         }
-        outcomes.assign(&list).map_err(Failure::internal)?;
-        Ok(Self { config, worker, producer, outcomes, sandbox, _cluster: cluster })
+        news.assign(&list).map_err(Failure::internal)?;
+        Ok(Self { config, worker, producer, news, sandbox, _cluster: cluster })
     }
 
     pub(super) fn sandbox(&self) -> &Sandbox {
@@ -83,15 +95,20 @@ impl Stage {
         self.producer.send(record).map_err(|(error, _)| Failure::internal(error))
     }
 
-    /// The next outcome, if there is one.
-    pub(super) fn outcome(&self) -> Option<wire::Outcome> {
-        let message = self.outcomes.poll(Duration::ZERO)?.ok()?;
-        prost::Message::decode(message.payload()?).ok()
+    /// What the worker wrote next, if it wrote anything.
+    pub(super) fn news(&self) -> Option<News> {
+        let message = self.news.poll(Duration::ZERO)?.ok()?;
+        let payload = message.payload()?;
+        if message.topic() != self.config.topics.outcomes {
+            return decode_job(payload).ok().map(News::Waits);
+        }
+        let outcome: wire::Outcome = prost::Message::decode(payload).ok()?;
+        Some(News::Ended(outcome.job_id.as_slice().try_into().ok().map(JobId::from_bytes)?, outcome.into()))
     }
 
     /// Ends everything in order.
     pub(super) async fn strike(self) {
-        drop(self.outcomes);
+        drop(self.news);
         self.worker.stop().await;
         self.sandbox.shutdown().await;
     }
@@ -113,11 +130,20 @@ fn topics(config: &Config) -> Vec<String> {
     let names = &config.topics;
     let mut topics: Vec<String> = NotificationType::ALL.into_iter().map(|kind| names.event(kind).to_owned()).collect();
     topics.extend([&names.decisions, &names.dlq, &names.redrive, &names.outcomes].map(String::clone));
-    for urgency in Urgency::ALL {
-        topics.extend(Tier::ALL.map(|tier| names.job(urgency, tier)));
-    }
-    topics.extend(config.credentials().iter().map(|credential| names.hold(credential)));
+    topics.extend(jobs(config));
     topics
+}
+
+/// Where jobs wait.
+fn jobs(config: &Config) -> impl Iterator<Item = String> {
+    let names = &config.topics;
+    let tiers = Urgency::ALL.into_iter().flat_map(|urgency| Tier::ALL.map(|tier| names.job(urgency, tier)));
+    tiers.chain(config.credentials().into_iter().map(|credential| names.hold(&credential)))
+}
+
+/// A credential's hold topic has one.
+fn partitions(config: &Config, topic: &str) -> i32 {
+    if topic.starts_with(&config.topics.hold) { 1 } else { PARTITIONS }
 }
 
 /// The shipped configuration, pointed at what is embedded.

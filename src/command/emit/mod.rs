@@ -6,7 +6,7 @@
 //!
 //! It deliberately knows no store and no provider, and writes to no topic of ours.
 //!
-//! It fails before anything is written if one event is wrong, and afterwards if Kafka did not take all of them.
+//! It fails before anything is written if one event is wrong, and afterwards if Kafka did not take all of them or somebody stopped it.
 mod flags;
 mod json;
 mod produce;
@@ -23,7 +23,7 @@ use clap::Args;
 
 use self::flags::{Count, Header, Rate, TypeOfTopic};
 use self::template::{Rules, Template};
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, output};
 use crate::config::Config;
 use crate::event::{Headers, Limits};
 use crate::kafka::client::Clients;
@@ -114,7 +114,12 @@ fn emit(templates: &[Template], production: &Production) -> Result<(), Failure> 
     let count = production.count.map_or(templates.len() as u64, |count| count.0);
     let stamped = templates.iter().cycle().take(usize::try_from(count).unwrap_or(usize::MAX));
     if production.dry_run {
-        return stamped.clone().try_for_each(|template| print_one(template, &rules, &config));
+        for template in stamped {
+            if !print_one(template, &rules, &config)? {
+                break;
+            }
+        }
+        return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(Failure::internal)?;
@@ -129,11 +134,10 @@ fn emit(templates: &[Template], production: &Production) -> Result<(), Failure> 
     runtime.block_on(produce::run(&clients, plan))
 }
 
-#[expect(clippy::print_stdout, reason = "the record is what --dry-run is for")]
-fn print_one(template: &Template, rules: &Rules, config: &Config) -> Result<(), Failure> {
+/// False when nobody reads any more.
+fn print_one(template: &Template, rules: &Rules, config: &Config) -> Result<bool, Failure> {
     let record = template.stamp(rules).map_err(|refused| Failure::Input(refused.to_string()))?;
-    println!("{}", json::record(&record, config.topics.event(template.kind), &rules.headers));
-    Ok(())
+    output::line(json::record(&record, config.topics.event(template.kind), &rules.headers))
 }
 
 /// A topic that does not exist would take its events only after a timeout, or be made with the broker's defaults.

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::flags::Rate;
 use super::template::{Rules, Stamped, Template};
-use crate::command::Failure;
+use crate::command::stop::Stop;
+use crate::command::{Failure, output};
 use crate::config::Config;
 use crate::event::Headers;
 use crate::kafka::client::{ClientEvents, Clients};
@@ -38,13 +39,13 @@ pub(super) struct Plan<'a, T> {
     pub(super) config: &'a Config,
 }
 
-/// Writes everything, or what was written until Ctrl-C, and says what became of it.
+/// Writes everything, or what was written until somebody stops it, and says what became of it.
 pub(super) async fn run<'a>(
     clients: &Clients,
     plan: Plan<'_, impl Iterator<Item = &'a Template>>,
 ) -> Result<(), Failure> {
     let producer = producer(clients)?;
-    let stop = stop_on_interrupt();
+    let stop = stop_when_asked()?;
     let mut tally = Tally::new(plan.count);
     let mut in_flight = VecDeque::new();
     for (index, template) in (0..plan.count).zip(plan.templates) {
@@ -87,16 +88,16 @@ fn producer(clients: &Clients) -> Result<FutureProducer<ClientEvents>, Failure> 
         .map_err(|error| Failure::internal(anyhow::Error::new(error).context("a producer could not be made")))
 }
 
-/// The first Ctrl-C ends the writing; what was written is still waited for.
-fn stop_on_interrupt() -> CancellationToken {
+/// The first Ctrl-C or SIGTERM ends the writing; what was written is still waited for.
+fn stop_when_asked() -> Result<CancellationToken, Failure> {
+    let mut asked = Stop::listen()?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stopping.cancel();
-        }
+        asked.asked().await;
+        stopping.cancel();
     });
-    stop
+    Ok(stop)
 }
 
 /// Hands one record to librdkafka, waiting for room in its queue.
@@ -195,23 +196,23 @@ impl Tally {
         self.first_failure.get_or_insert(why);
     }
 
-    #[expect(clippy::print_stdout, reason = "the summary is for the person at the terminal")]
     fn finish(self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         let elapsed = self.started.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let rate = self.produced as f64 / elapsed;
-        match &self.last {
-            Some(last) => println!("{last}"),
-            None => println!("{} produced, {} failed, in {elapsed:.1} s: {rate:.1}/s", self.produced, self.failed),
-        }
+        let (produced, failed) = (self.produced, self.failed);
+        output::line(
+            self.last
+                .unwrap_or_else(|| format!("{produced} produced, {failed} failed, in {elapsed:.1} s: {rate:.1}/s")),
+        )?;
+        let all = produced + failed;
         match self.first_failure {
+            None if all < self.wanted => {
+                Err(Failure::Stopped(format!("stopped: {produced} of {} events were written", self.wanted)))
+            }
             None => Ok(()),
             Some(why) => {
-                let all = self.produced + self.failed;
-                Err(Failure::Unavailable(format!(
-                    "Kafka did not take {} of {all} events; the first: {why}",
-                    self.failed
-                )))
+                Err(Failure::Unavailable(format!("Kafka did not take {failed} of {all} events; the first: {why}")))
             }
         }
     }

@@ -17,7 +17,7 @@
 //! [[workspaces.users.devices]]
 //! id = "ada-phone"                     # required, unique within the person
 //! platform = "apns"                    # required: apns or fcm
-//! app = "com.example.authenticator"    # required: bundle id or package name
+//! app = "com.example.app"              # required: bundle id or package name
 //! token = "..."                        # required: the platform's token
 //! environment = "production"           # production (default) or sandbox (apns only)
 //! locale = "en-US"                     # BCP 47; en-US where it is left out
