@@ -8,24 +8,31 @@ CACHE := $(or $(WATCHBELL_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wat
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: help demo check lint test deny audit bench soak breaks
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo check lint test deny audit bench soak breaks tools
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: ## build, then watch notifications arrive: Kafka, store and providers embedded in one process
-	cargo run --locked --quiet --bin watchbell -- demo --text
+	cargo run --locked --bin watchbell -- demo --text
 
 check: lint deny test ## the whole gate: formatting, lints, documentation, licences, every test
 
-lint:
+# The first build needs perl, for OpenSSL. Where it is missing, the script that installs what the tests need comes before the compiler.
+tools:
+	@command -v perl >/dev/null || tests/services/run -- true
+
+lint: tools
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
 # The pure parts run first: they fail in seconds. The fault tests run one at a time: each stops servers of its own; they print their
 # seeds and what they counted.
-test: ## every test, against a real Kafka, Redis and PostgreSQL that are started and stopped here
+test: tools ## every test, against a real Kafka, Redis and PostgreSQL that are started and stopped here
 	cargo test --locked --no-run
 	cargo test --locked --lib --bins
 	cargo test --locked --doc
@@ -41,7 +48,7 @@ audit: $(DENY) ## known vulnerabilities (fetches the RustSec database)
 # Arguments of the benchmark go in BENCH, for example: make bench BENCH='--rounds 3'
 bench: ## the worker against a bare HTTP/2 client, on a real broker; writes target/bench.json
 	cargo build --locked --release --features bench --bins
-	tests/services/run -- target/release/watchbell-bench $(BENCH)
+	tests/services/run -- $(TARGET)/release/watchbell-bench $(BENCH)
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 | tee docs/soak.txt

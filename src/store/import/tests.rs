@@ -153,7 +153,7 @@ fn syntax_errors_are_told_by_line() {
     assert!(told[0].starts_with("line 2: this is no JSON"), "{told:?}");
 }
 
-/// The sample that the demonstration starts with is a good file.
+/// The example of the format that people start from, config/demo.toml, is a good file.
 #[test]
 fn the_sample_file_is_good() {
     let import = read(include_str!("../../../config/demo.toml"), Format::Toml, NOW).unwrap();
