@@ -356,7 +356,8 @@ fn invariant_07_deadline_rules() {
     assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
 }
 
-/// Tokens, provider tokens, texts and match numbers are in no log, even at the most talkative level, and in no metric.
+/// Device tokens, what Apple and Google are shown and give, texts and match numbers are in no log, even at the most talkative level, and
+/// in no metric.
 #[test]
 fn invariant_13_secrets_cannot_print() {
     let extra = "[telemetry]\nlog_level = \"trace\"\n";
@@ -374,13 +375,25 @@ fn invariant_13_secrets_cannot_print() {
     }
     stage.wait_outcomes(3);
     let (_, metrics) = worker.get("/metrics").unwrap();
-    let provider_token = &stage.sandbox.apns().pushes()[0].headers;
-    let bearer = provider_token.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone());
-    let mut secrets =
-        vec![token_of("u0"), token_of("u1"), "fcm-token-of-u1".into(), "407213".into(), "Payroll of Meridian".into()];
-    secrets.extend(bearer.map(|bearer| bearer.split(' ').next_back().unwrap().to_owned()));
-    for secret in secrets {
-        assert!(!worker.log().contains(&secret), "{secret} is in the log");
+    let (provider_tokens, googles) = (stage.sandbox.apns().secrets(), stage.sandbox.fcm().secrets());
+    let is_jwt = |secret: &String| secret.starts_with("eyJ") && secret.split('.').count() == 3;
+    assert!(!provider_tokens.is_empty() && provider_tokens.iter().all(is_jwt), "Apple was shown no token");
+    assert!(googles.iter().any(is_jwt), "Google was shown no assertion");
+    assert!(googles.iter().any(|secret| secret.starts_with("ya29.")), "Google gave no access token");
+    let rendered = ["Is this you signing in?", "Payroll of Meridian", "waiting for your answer"].map(str::to_owned);
+    assert!(shown(&stage, "u1").contains(&rendered[0]), "nothing was rendered");
+    let log = worker.log();
+    assert!(log.contains("watchbell::") && log.contains("TRACE"), "the log is not talkative");
+    // The beginnings too: a token that is cut is still most of a token.
+    let others = [&token_of("u0"), &token_of("u1"), "fcm-token-of-u1", "407213", "eyJ", "ya29.", "-----BEGIN"];
+    for secret in provider_tokens.into_iter().chain(googles).chain(rendered).chain(others.map(str::to_owned)) {
+        assert!(!log.contains(&secret), "{secret} is in the log");
         assert!(!metrics.contains(&secret), "{secret} is in the metrics");
     }
+}
+
+/// What the person's iPhone shows.
+fn shown(stage: &Stage, user: &str) -> String {
+    let phone = stage.sandbox.apns().device(&token_of(user)).unwrap();
+    phone.shown.iter().map(|push| push.payload["aps"]["alert"].to_string()).collect()
 }
