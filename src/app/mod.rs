@@ -175,9 +175,11 @@ fn subscriptions(config: &Config) -> Vec<(Subscription, HashMap<Feed, Arc<Budget
             job_budgets.insert(Feed::Job(urgency, tier), Arc::clone(&budget));
         }
     }
-    let credentials = config.credentials();
-    jobs.extend(credentials.iter().map(|credential| (topics.hold(credential), Feed::Hold)));
-    job_budgets.insert(Feed::Hold, Budget::new(in_flight.hold * credentials.len().max(1)));
+    // A budget for each: the jobs of a credential that is broken wait in theirs, and must not keep another's waiting.
+    for (credential, place) in config.credentials().iter().zip(0..) {
+        jobs.push((topics.hold(credential), Feed::Hold(place)));
+        job_budgets.insert(Feed::Hold(place), Budget::new(in_flight.hold));
+    }
     jobs.push((topics.redrive.clone(), Feed::Redrive));
     job_budgets.insert(Feed::Redrive, Budget::new(in_flight.redrive));
 

@@ -5,6 +5,9 @@ use super::Config;
 use super::mend::StandIns;
 use crate::settings::Problems;
 
+/// Each is told apart in a byte of every record in flight.
+const CREDENTIALS_MAX: usize = u8::MAX as usize;
+
 impl Config {
     /// Everything that contradicts itself or cannot work, each sentence beginning with the full key. Nothing is compared with a value
     /// that only stands in for the operator's.
@@ -45,6 +48,10 @@ impl Config {
 
     /// A device must lead to one credential, and its name must fit into a topic's.
     fn check_credentials(&self, stand_ins: &StandIns, problems: &mut Problems) {
+        problems.require(
+            self.apns.len() + self.fcm.len() <= CREDENTIALS_MAX,
+            "apns and fcm have more than 255 credentials together; let one serve several apps",
+        );
         for credential in self.credentials() {
             let (_, name) = credential.split_once('.').unwrap_or_default();
             let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

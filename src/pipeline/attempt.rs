@@ -69,9 +69,11 @@ pub(super) enum Attempted {
 /// A job that must wait for its credential.
 pub(super) struct Held {
     pub(super) credential: CredentialId,
+    /// Its device's app.
+    pub(super) app: Box<str>,
     pub(super) reason: Reason,
-    /// When the credential's next probe is due.
-    pub(super) due: Instant,
+    /// Whether the provider was asked just now.
+    pub(super) tried: bool,
 }
 
 impl<'a> About<'a> {
@@ -194,9 +196,13 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             self.end(&attempt, &Ending::Expired(Reason::known("deadline")), attempt.attempts, settlement);
             return Attempted::Settled;
         }
-        if let Admission::Hold(due) = self.breakers.admit(credential, instant) {
-            let reason = Reason::known("credential_misconfigured");
-            return Attempted::Held(Held { credential: credential.clone(), reason, due });
+        if self.breakers.admit(credential, attempt.device.app(), instant) == Admission::Hold {
+            return Attempted::Held(Held {
+                credential: credential.clone(),
+                app: attempt.device.app().into(),
+                reason: Reason::known("credential_misconfigured"),
+                tried: false,
+            });
         }
         if lease.state() == LeaseState::Fenced {
             return Attempted::Fenced;
@@ -216,7 +222,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         };
         match self.provider.push(push, instant + timeout).await {
             Outcome::Accepted => {
-                self.breakers.mend(credential);
+                self.breakers.mend(credential, attempt.device.app());
                 self.wave.accepted(attempt.device.app(), instant);
                 self.end(&attempt, &Ending::Accepted, attempt.attempts + 1, settlement);
                 Attempted::Settled
@@ -235,7 +241,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         settlement: &Arc<Settlement>,
     ) -> Attempted {
         let (now, instant) = (self.clock.now(), self.clock.instant());
-        self.breakers_hear(credential, &outcome, instant);
+        self.breakers_hear(&attempt, credential, &outcome, instant);
         let attempts = attempt.attempts + 1;
         attempt.maybe_shown |= outcome.maybe_shown();
         match self.config.retry.next(outcome, attempts, now, attempt.subject.expires_at()) {
@@ -248,20 +254,21 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 self.retry(&attempt, tier, not_before, attempts, &reason, settlement);
             }
             NextStep::Hold { reason } => {
-                let due = instant + self.config.probe_interval;
-                return Attempted::Held(Held { credential: credential.clone(), reason, due });
+                let (credential, app) = (credential.clone(), attempt.device.app().into());
+                return Attempted::Held(Held { credential, app, reason, tried: true });
             }
             NextStep::DeadLetter { reason } => self.dead_letter_job(&attempt, attempts, reason, settlement),
         }
         Attempted::Settled
     }
 
-    fn breakers_hear(&self, credential: &CredentialId, outcome: &Outcome, instant: Instant) {
+    fn breakers_hear(&self, attempt: &Attempt<'_>, credential: &CredentialId, outcome: &Outcome, instant: Instant) {
+        let app = attempt.device.app();
         match outcome {
-            Outcome::Misconfigured { .. } => self.breakers.trip(credential, instant),
+            Outcome::Misconfigured { .. } => self.breakers.trip(credential, app, attempt.ids.job, instant),
             // The provider judged the message or the token, so it had accepted the credential.
             Outcome::Accepted | Outcome::TokenInvalid { .. } | Outcome::Rejected { .. } => {
-                self.breakers.mend(credential);
+                self.breakers.mend(credential, app);
             }
             Outcome::Retryable { .. } => {}
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
-use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push};
+use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push, Reason};
 use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
 use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace};
 use crate::seam::{
@@ -223,6 +223,8 @@ pub(crate) struct FakeProvider {
     pub(crate) gate: Option<tokio::sync::Semaphore>,
     pub(crate) credential: OnceLock<CredentialId>,
     pub(crate) without_credential: AtomicBool,
+    /// Tokens for which the credential is misconfigured.
+    pub(crate) refused: Mutex<HashSet<String>>,
 }
 
 impl PushProvider for Arc<FakeProvider> {
@@ -236,6 +238,11 @@ impl PushProvider for Arc<FakeProvider> {
 
     async fn push<'a>(&'a self, push: Push<'a>, _: Instant) -> Outcome {
         let (job, collapse, token) = (push.job, push.collapse, push.device.expose_token().to_owned());
+        // Decided before the wait, so that the future that others measure is no larger.
+        if self.refused.lock().unwrap().contains(&token) {
+            let reason = Reason::known("BadTopic");
+            self.answers.lock().unwrap().push_back(Answer::Outcome(Outcome::Misconfigured { reason }));
+        }
         let withdrawal = matches!(push.content, Content::Withdraw(_));
         self.pushed.lock().unwrap().push(Pushed { job, collapse, token, withdrawal });
         if let Some(gate) = &self.gate {

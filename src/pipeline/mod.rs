@@ -166,7 +166,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         match hand.record.feed {
             Feed::Event(kind) => self.event(kind, hand, settlement).await,
             Feed::Job(..) => Box::pin(self.job(hand, settlement)).await,
-            Feed::Hold => Box::pin(self.held(hand, settlement)).await,
+            Feed::Hold(_) => Box::pin(self.held(hand, settlement)).await,
             Feed::Redrive => Box::pin(self.redriven(hand, settlement)).await,
             Feed::Decision => Box::pin(self.decision(hand, settlement)).await,
         }

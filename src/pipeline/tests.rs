@@ -142,26 +142,6 @@ async fn misconfigured_holds() {
     assert_eq!(bench.endings().len(), 2, "the probe was accepted, and the next job flows");
 }
 
-/// A held job expires at its deadline and keeps the reason that held it.
-#[tokio::test(start_paused = true)]
-async fn held_job_expires_with_its_reason() {
-    let bench = Bench::new().person("u", 1);
-    for _ in 0..100 {
-        bench.answers(Outcome::Misconfigured { reason: Reason::known("BadTopic") });
-    }
-    bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
-    let mut held = bench.job_record(1);
-    held.feed = Feed::Hold;
-    let (flow, clock) = (Arc::clone(&bench.flow), bench.clock.clone());
-    let task = tokio::spawn(async move { flow.handle(held).await });
-    while !task.is_finished() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        clock.advance(Duration::from_secs(1));
-    }
-    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Expired(Reason::foreign("BadTopic")))]);
-    assert!(bench.tokens().len() > 5, "it was probed while it waited");
-}
-
 /// A device whose app no credential serves waits; no token is touched, nothing is dead-lettered.
 #[tokio::test]
 async fn no_credential_waits() {

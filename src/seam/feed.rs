@@ -9,8 +9,9 @@ pub enum Feed {
     Event(NotificationType),
     /// Jobs, delayed or not.
     Job(Urgency, Tier),
-    /// Jobs that wait for a credential to be mended.
-    Hold,
+    /// Jobs that wait for a credential to be mended; by the credential's place in the configuration, because each has a budget of its
+    /// own.
+    Hold(u8),
     /// Raw records taken back from the dead letters; the type stands in a header.
     Redrive,
     /// Upstream-facing decisions, read for the withdrawals they cause.
@@ -69,7 +70,7 @@ impl Feed {
         match self {
             Self::Event(_) => FeedKind::Event,
             Self::Job(..) => FeedKind::Job,
-            Self::Hold => FeedKind::Hold,
+            Self::Hold(_) => FeedKind::Hold,
             Self::Redrive => FeedKind::Redrive,
             Self::Decision => FeedKind::Decision,
         }
@@ -79,7 +80,7 @@ impl Feed {
     pub const fn group(self) -> Group {
         match self {
             Self::Event(_) => Group::Events,
-            Self::Job(..) | Self::Hold | Self::Redrive => Group::Jobs,
+            Self::Job(..) | Self::Hold(_) | Self::Redrive => Group::Jobs,
             Self::Decision => Group::Withdraw,
         }
     }

@@ -37,7 +37,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (Counter, "watchbell_commits_failed_total", "Commits that the broker did not take, by group"),
     (Counter, "watchbell_commits_total", "Commits, by group"),
-    (Gauge, "watchbell_credential_misconfigured", "1 while a credential is broken and its jobs wait: alert on it"),
+    (
+        Gauge,
+        "watchbell_credential_misconfigured",
+        "1 while a credential is refused for an app, whose jobs wait: alert on it",
+    ),
     (Counter, "watchbell_forwards_acknowledged_total", "Records written and acknowledged by the broker"),
     (
         Counter,

@@ -8,6 +8,7 @@ mod commands;
 mod contracts;
 mod dead_letters;
 mod emit;
+mod hold;
 mod kafka;
 mod layers;
 mod providers;

@@ -22,6 +22,8 @@ use super::services::{shared_postgres_database, unique};
 
 /// The app of every device on the stage, on both platforms.
 pub const APP: &str = "com.example.app";
+/// Another app of Apple's, served by the same credential.
+pub const OTHER_APP: &str = "com.example.other";
 /// The workspace of everybody on the stage.
 pub const WORKSPACE: &str = "acme";
 /// How long anything on the stage may take before the test gives up on it.
@@ -115,7 +117,7 @@ impl Stage {
         if let Some(redis) = &self.redis_url {
             writeln!(text, "redis_url = {redis:?}").unwrap();
         }
-        writeln!(text, "[apns.main]\nteam_id = {:?}\nkey_id = {:?}\nkey_file = {:?}\napps = [{APP:?}]\nenvironment = \"production\"\nbase_url = {:?}\nca_file = \"{ca}\"",
+        writeln!(text, "[apns.main]\nteam_id = {:?}\nkey_id = {:?}\nkey_file = {:?}\napps = [{APP:?}, {OTHER_APP:?}]\nenvironment = \"production\"\nbase_url = {:?}\nca_file = \"{ca}\"",
             key.key.team_id, key.key.key_id, key.path.display().to_string(), sandbox.apns_url()).unwrap();
         writeln!(
             text,
@@ -200,6 +202,11 @@ pub fn token_of(name: &str) -> String {
 
 /// A device row.
 pub fn device(user: &str, id: &str, platform: Platform, token: &str) -> Change {
+    device_of(APP, user, id, platform, token)
+}
+
+/// A device row of that app.
+pub fn device_of(app: &str, user: &str, id: &str, platform: Platform, token: &str) -> Change {
     Change::Device {
         workspace: WorkspaceId::new(WORKSPACE).unwrap(),
         user: UserId::new(user).unwrap(),
@@ -207,7 +214,7 @@ pub fn device(user: &str, id: &str, platform: Platform, token: &str) -> Change {
             id: DeviceId::new(id).unwrap(),
             installation: Installation {
                 platform,
-                app: APP.into(),
+                app: app.into(),
                 environment: Environment::Production,
                 token: Token::new(token),
             },
