@@ -126,7 +126,7 @@ impl Lanes {
     fn key(&self, record: &Record) -> Option<u64> {
         match record.feed {
             Feed::Event(kind) => record.key.as_deref().map(|key| self.hasher.hash_one((kind.index(), key))),
-            // One after the other in each hold topic: the head is the prober.
+            // One after the other in each hold partition: the head is the prober.
             Feed::Hold(_) => Some(self.hasher.hash_one((record.lease.topic(), record.lease.partition()))),
             Feed::Job(..) | Feed::Redrive | Feed::Decision => None,
         }

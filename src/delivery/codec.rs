@@ -7,8 +7,8 @@ use prost::Message as _;
 
 use super::{Ending, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
 use crate::event::{
-    Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, to_timestamp,
-    wire, wire_body,
+    Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, is_traceparent,
+    to_timestamp, wire, wire_body,
 };
 
 /// The newest schema of a job that this code knows.
@@ -115,6 +115,8 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         }),
         last_reason: job.last_reason.clone(),
         maybe_shown: job.maybe_shown,
+        wait_until: job.wait_until.map(wire_time),
+        traceparent: job.traceparent.as_deref().unwrap_or_default().to_owned(),
         body,
     };
     buffer.reserve(record.encoded_len());
@@ -213,8 +215,19 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
         }
     };
     let origin = Origin { topic: origin.topic.into(), partition: origin.partition, offset: origin.offset };
-    let (attempts, last_reason, maybe_shown) = (job.attempts, job.last_reason, job.maybe_shown);
-    Ok(PushJob { kind: push, subject, user, device, attempts, first_seen, origin, last_reason, maybe_shown })
+    Ok(PushJob {
+        kind: push,
+        subject,
+        user,
+        device,
+        attempts: job.attempts,
+        first_seen,
+        origin,
+        last_reason: job.last_reason,
+        maybe_shown: job.maybe_shown,
+        wait_until: job.wait_until.and_then(to_timestamp),
+        traceparent: is_traceparent(&job.traceparent).then(|| job.traceparent.into()),
+    })
 }
 
 /// Appends an outcome's bytes. On the hot path: the fields are written in place, without a message of owned strings between.

@@ -41,7 +41,9 @@ fn job(kind: PushKind) -> PushJob {
         first_seen: at,
         origin: Origin { topic: "trusted-device".into(), partition: 4, offset: 5 },
         last_reason: "ServiceUnavailable".into(),
-        maybe_shown: false,
+        maybe_shown: true,
+        wait_until: Some(at.plus(Duration::from_secs(30))),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }
 }
 
@@ -86,6 +88,7 @@ fn outcome_matches_the_generated_code() {
         workspace_version: 8,
         user_version: 9,
         withdrawal: true,
+        traceparent: None,
     };
     let mut bytes = Vec::new();
     encode_outcome(&outcome, &mut bytes);

@@ -118,6 +118,10 @@ pub struct PushJob {
     pub last_reason: String,
     /// Whether an earlier attempt may have reached the phone, although no provider accepted it.
     pub maybe_shown: bool,
+    /// Until then it is not attempted: the provider asked for a longer wait than the tier's.
+    pub wait_until: Option<Timestamp>,
+    /// The W3C trace context of the record that asked for it, if it had one.
+    pub traceparent: Option<Box<str>>,
 }
 
 /// What a job is about.

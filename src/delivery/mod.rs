@@ -10,8 +10,8 @@ mod outcome;
 pub mod retry;
 
 pub use job::{JobId, Origin, PushJob, PushKind, Subject, Withdrawal};
-pub use outcome::{Ending, Outcome, OutcomeRecord, Reason, RetryScope};
-pub use retry::{NextStep, RetryPolicy, Tier, Urgency};
+pub use outcome::{Ending, Outcome, OutcomeRecord, Reach, Reason, RetryScope};
+pub use retry::{NextStep, RetryPolicy, Situation, Tier, Urgency, Wait};
 
 use crate::event::{Event, Timestamp};
 use crate::notification::Notification;

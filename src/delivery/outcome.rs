@@ -78,8 +78,8 @@ pub enum Outcome {
         retry_after: Option<Duration>,
         /// What is in trouble.
         scope: RetryScope,
-        /// Whether the phone may have it all the same: the provider never said what became of it.
-        maybe_shown: bool,
+        /// How far it got.
+        reach: Reach,
     },
     /// Our credential, topic or project is wrong: nothing of this credential can work until somebody mends it.
     Misconfigured {
@@ -92,19 +92,40 @@ impl Outcome {
     /// Whether the phone may have it although nobody accepted it.
     pub const fn maybe_shown(&self) -> bool {
         match self {
-            Self::Retryable { maybe_shown, .. } => *maybe_shown,
+            Self::Retryable { reach, .. } => matches!(reach, Reach::Unknown),
             Self::Accepted | Self::TokenInvalid { .. } | Self::Rejected { .. } | Self::Misconfigured { .. } => false,
         }
+    }
+
+    /// Whether the provider was asked, which is what counts as an attempt.
+    pub const fn was_sent(&self) -> bool {
+        !matches!(self, Self::Retryable { reach: Reach::Unsent, .. })
     }
 
     /// The outcome of a second try, after a first one that may have been shown or not.
     #[must_use]
     pub fn after(mut self, first: &Self) -> Self {
-        if let Self::Retryable { maybe_shown, .. } = &mut self {
-            *maybe_shown |= first.maybe_shown();
+        if let Self::Retryable { reach, .. } = &mut self {
+            *reach = (*reach).max(match first {
+                Self::Retryable { reach, .. } => *reach,
+                Self::Accepted | Self::TokenInvalid { .. } | Self::Rejected { .. } | Self::Misconfigured { .. } => {
+                    Reach::Refused
+                }
+            });
         }
         self
     }
+}
+
+/// How far a push got that nobody accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reach {
+    /// It never left us: there was no connection, no free stream, no access token, or its device must wait.
+    Unsent,
+    /// The provider turned it away: no phone shows it.
+    Refused,
+    /// Nobody said what became of it: the phone may show it.
+    Unknown,
 }
 
 /// What a retryable outcome speaks of.
@@ -187,4 +208,6 @@ pub struct OutcomeRecord<'a> {
     pub user_version: u64,
     /// Whether this job took a notification back.
     pub withdrawal: bool,
+    /// The W3C trace context of the event's record, if it had one.
+    pub traceparent: Option<&'a str>,
 }

@@ -14,7 +14,7 @@ mod time;
 pub mod wire;
 
 pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, to_timestamp, wire_body};
-pub use headers::{FEED_HEADER, Headers, TYPE_HEADER};
+pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use time::Timestamp;
 

@@ -256,7 +256,10 @@ impl Forwarder for KafkaForwarder {
             buffer.clear();
             codec::encode_outcome(outcome, buffer);
             let inner = &self.inner;
-            inner.send(&inner.names.outcomes, Some(outcome.user.as_bytes()), Some(buffer), None, settlement);
+            let headers = outcome.traceparent.map(|value| {
+                OwnedHeaders::new_with_capacity(1).insert(Header { key: headers::TRACEPARENT, value: Some(value) })
+            });
+            inner.send(&inner.names.outcomes, Some(outcome.user.as_bytes()), Some(buffer), headers, settlement);
         });
     }
 

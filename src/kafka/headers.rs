@@ -36,6 +36,9 @@ pub const NOT_BEFORE: &str = "watchbell-not-before";
 /// After this moment nothing is sent any more, in milliseconds since 1970, in decimal.
 pub const DEADLINE: &str = "watchbell-deadline";
 
+/// The trace context of the event's record, where it had one.
+pub const TRACEPARENT: &str = crate::event::TRACEPARENT;
+
 /// The prefixes of the headers that a repeated failure replaces.
 const REPLACED: [&str; 3] = ["watchbell-", "kafka_dlt-", "__connect.errors."];
 /// Longest explanation in a header, in bytes: the DLQ's record limit has 64 KiB for all headers.
@@ -112,6 +115,9 @@ fn put_job(headers: &mut Headers, job: &PushJob) {
     put(headers, FIRST_SEEN, job.first_seen.as_millis());
     put(headers, DEADLINE, job.subject.expires_at().as_millis());
     put_origin(headers, &job.origin);
+    if let Some(traceparent) = &job.traceparent {
+        put(headers, TRACEPARENT, traceparent);
+    }
 }
 
 fn put_origin(headers: &mut Headers, origin: &Origin) {

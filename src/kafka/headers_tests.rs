@@ -38,6 +38,8 @@ fn job() -> PushJob {
         origin: Origin { topic: "identity-verification".into(), partition: 1, offset: 7 },
         last_reason: "InternalServerError".into(),
         maybe_shown: false,
+        wait_until: None,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }
 }
 
@@ -97,6 +99,7 @@ fn a_dead_jobs_headers() {
     watchbell-origin-topic: identity-verification
     watchbell-origin-partition: 1
     watchbell-origin-offset: 7
+    traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
     watchbell-reason: InternalServerError
     watchbell-explanation: the job ended after 4 attempts: InternalServerError
     kafka_dlt-original-topic: identity-verification

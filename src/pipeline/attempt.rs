@@ -6,8 +6,7 @@ use super::Pipeline;
 use super::breaker::Admission;
 use super::hand::origin;
 use crate::delivery::{
-    Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Tier,
-    Withdrawal,
+    Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Withdrawal,
 };
 use crate::event::{Event, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::notification::Notification;
@@ -63,7 +62,7 @@ pub(super) enum Attempted {
     /// Its partition is somebody else's.
     Fenced,
     /// Its credential is wrong.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// A job that must wait for its credential.
@@ -98,7 +97,7 @@ impl<'a> About<'a> {
         }
     }
 
-    fn expires_at(self) -> Timestamp {
+    pub(super) fn expires_at(self) -> Timestamp {
         match self {
             Self::Event(event, _) => event.expires_at,
             Self::Withdrawal(withdrawal, _) => withdrawal.until,
@@ -139,11 +138,20 @@ impl Attempt<'_> {
             origin: self.since.origin(),
             last_reason: last_reason.as_str().to_owned(),
             maybe_shown: self.maybe_shown,
+            wait_until: None,
+            traceparent: self.since.traceparent().map(Into::into),
         })
     }
 }
 
-impl Since<'_> {
+impl<'a> Since<'a> {
+    pub(super) fn traceparent(self) -> Option<&'a str> {
+        match self {
+            Self::Record(record) => record.headers.traceparent(),
+            Self::Job(job) => job.traceparent.as_deref(),
+        }
+    }
+
     /// The group that read what it began with.
     pub(super) fn group(self) -> Group {
         match self {
@@ -174,6 +182,11 @@ impl Since<'_> {
     }
 }
 
+fn held(attempt: &Attempt<'_>, credential: &CredentialId, reason: Reason, tried: bool) -> Attempted {
+    let (credential, app) = (credential.clone(), attempt.device.app().into());
+    Attempted::Held(Box::new(Held { credential, app, reason, tried }))
+}
+
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     pub(super) fn fenced(&self, settlement: &Settlement) {
         self.balance.job_fenced();
@@ -197,12 +210,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             return Attempted::Settled;
         }
         if self.breakers.admit(credential, attempt.device.app(), instant) == Admission::Hold {
-            return Attempted::Held(Held {
-                credential: credential.clone(),
-                app: attempt.device.app().into(),
-                reason: Reason::known("credential_misconfigured"),
-                tried: false,
-            });
+            let reason = Reason::known("credential_misconfigured");
+            return held(&attempt, credential, reason, false);
         }
         if lease.state() == LeaseState::Fenced {
             return Attempted::Fenced;
@@ -240,23 +249,18 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         sent_at: Timestamp,
         settlement: &Arc<Settlement>,
     ) -> Attempted {
-        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let instant = self.clock.instant();
         self.breakers_hear(&attempt, credential, &outcome, instant);
-        let attempts = attempt.attempts + 1;
+        let attempts = attempt.attempts + u32::from(outcome.was_sent());
         attempt.maybe_shown |= outcome.maybe_shown();
-        match self.config.retry.next(outcome, attempts, now, attempt.subject.expires_at()) {
+        match self.config.retry.next(outcome, self.situation(&attempt, attempts)) {
             NextStep::Done(ending) => self.end(&attempt, &ending, attempts, settlement),
             NextStep::InvalidateToken { since, ending } => {
                 self.invalidate(&attempt, since, sent_at).await;
                 self.end(&attempt, &ending, attempts, settlement);
             }
-            NextStep::Retry { tier, not_before, reason } => {
-                self.retry(&attempt, tier, not_before, attempts, &reason, settlement);
-            }
-            NextStep::Hold { reason } => {
-                let (credential, app) = (credential.clone(), attempt.device.app().into());
-                return Attempted::Held(Held { credential, app, reason, tried: true });
-            }
+            NextStep::Retry { wait, reason } => self.retry(&attempt, wait, attempts, &reason, settlement),
+            NextStep::Hold { reason } => return held(&attempt, credential, reason, true),
             NextStep::DeadLetter { reason } => self.dead_letter_job(&attempt, attempts, reason, settlement),
         }
         Attempted::Settled
@@ -272,22 +276,6 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             }
             Outcome::Retryable { .. } => {}
         }
-    }
-
-    /// A device whose app and environment no credential serves: our configuration, so the job waits and no token is touched.
-    fn without_credential(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) -> Attempted {
-        let now = self.clock.now();
-        let reason = Reason::known("no_credential");
-        metrics::counter!("watchbell_jobs_without_credential_total", "app" => attempt.device.app().to_owned())
-            .increment(1);
-        let left = attempt.subject.expires_at().since(now);
-        match Tier::DELAYING.into_iter().rev().find(|tier| tier.delay() < left) {
-            Some(tier) => {
-                self.retry(attempt, tier, now.plus(tier.delay()), attempt.attempts, &reason, settlement);
-            }
-            None => self.end(attempt, &Ending::Expired(reason), attempt.attempts, settlement),
-        }
-        Attempted::Settled
     }
 
     async fn invalidate(&self, attempt: &Attempt<'_>, since: Option<Timestamp>, sent_at: Timestamp) {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::fakes::{Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, record, user};
 use super::{FlowConfig, Pipeline};
-use crate::delivery::{Ending, Outcome, Reason, RetryScope, Tier, Urgency, codec};
+use crate::delivery::{Ending, Outcome, Reach, Reason, RetryScope, Tier, Urgency, codec};
 use crate::notification::Texts;
 use crate::seam::{Feed, Forward, Record};
 
@@ -86,7 +86,7 @@ pub(super) fn retryable() -> Outcome {
         reason: Reason::known("ServiceUnavailable"),
         retry_after: None,
         scope: RetryScope::Provider,
-        maybe_shown: false,
+        reach: Reach::Refused,
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pipeline;
-use super::attempt::{Attempt, Held};
+use super::attempt::{Attempt, Attempted, Held};
 use super::plan::Step;
-use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Tier};
-use crate::event::{Event, NotificationType, Timestamp, UserId};
+use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Situation, Wait};
+use crate::event::{Event, NotificationType, UserId};
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
@@ -30,6 +30,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: attempt.workspace.version,
             user_version: attempt.user_version,
             withdrawal: attempt.subject.kind() == PushKind::Withdraw,
+            traceparent: attempt.since.traceparent(),
         };
         self.forwarder.outcome(&outcome, settlement);
         self.balance.job_ended();
@@ -101,10 +102,29 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: versions.0,
             user_version: versions.1,
             withdrawal: false,
+            traceparent: record.headers.traceparent(),
         };
         self.forwarder.outcome(&outcome, settlement);
         self.balance.job_ended();
         self.count_ending(event.kind(), ending, latency);
+    }
+
+    /// Where a job stands after so many attempts.
+    pub(super) fn situation(&self, attempt: &Attempt<'_>, attempts: u32) -> Situation {
+        let (now, expires_at) = (self.clock.now(), attempt.subject.expires_at());
+        Situation { attempts, first_seen: attempt.since.first_seen(now, self.clock.instant()), now, expires_at }
+    }
+
+    /// A device whose app and environment no credential serves: our configuration, so the job waits and no token is touched.
+    pub(super) fn without_credential(&self, attempt: &Attempt<'_>, settlement: &Arc<Settlement>) -> Attempted {
+        let reason = Reason::known("no_credential");
+        metrics::counter!("watchbell_jobs_without_credential_total", "app" => attempt.device.app().to_owned())
+            .increment(1);
+        match self.config.retry.unserved(self.situation(attempt, attempt.attempts)) {
+            Some(wait) => self.retry(attempt, wait, attempt.attempts, &reason, settlement),
+            None => self.end(attempt, &Ending::Expired(reason), attempt.attempts, settlement),
+        }
+        Attempted::Settled
     }
 
     fn job_of(&self, attempt: &Attempt<'_>, attempts: u32, reason: &Reason) -> Box<PushJob> {
@@ -114,18 +134,19 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     pub(super) fn retry(
         &self,
         attempt: &Attempt<'_>,
-        tier: Tier,
-        not_before: Timestamp,
+        wait: Wait,
         attempts: u32,
         reason: &Reason,
         settlement: &Arc<Settlement>,
     ) {
-        let job = self.job_of(attempt, attempts, reason);
+        let mut job = self.job_of(attempt, attempts, reason);
+        job.wait_until = wait.until;
         // Until then it is certain that no phone shows it: a Cancel need not take it back.
         if attempt.subject.kind() == PushKind::Show && !attempt.maybe_shown {
-            let wait = not_before.since(self.clock.now());
-            self.unshown.note(attempt.ids.job, wait, self.clock.instant());
+            let until = wait.until.unwrap_or(wait.not_before);
+            self.unshown.note(attempt.ids.job, until.since(self.clock.now()), self.clock.instant());
         }
+        let Wait { tier, not_before, until: _ } = wait;
         self.forwarder.publish(Forward::Job { tier, not_before, job }, settlement);
         self.balance.job_forwarded();
         self.signals.retried(tier, reason);

@@ -93,6 +93,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             origin: origin(record),
             last_reason: String::new(),
             maybe_shown: false,
+            wait_until: None,
+            traceparent: record.headers.traceparent().map(Into::into),
         }
     }
 }

@@ -265,6 +265,7 @@ pub(crate) struct Ended {
     pub(crate) ending: Ending,
     pub(crate) attempts: u32,
     pub(crate) job: JobId,
+    pub(crate) traceparent: Option<String>,
 }
 
 /// A forwarder that keeps everything and acknowledges at once, or when told.
@@ -302,6 +303,7 @@ impl Forwarder for Arc<FakeForwarder> {
             ending: outcome.ending.clone(),
             attempts: outcome.attempts,
             job: outcome.job,
+            traceparent: outcome.traceparent.map(str::to_owned),
         });
         self.take(settlement);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Pipeline;
 use crate::delivery::{Origin, Reason};
-use crate::event::{Headers, Timestamp};
+use crate::event::Timestamp;
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, RawRecord, Record, Settlement};
 
 /// See the module.
@@ -39,8 +39,9 @@ impl InHand {
     /// From here on each job of the record answers for itself.
     pub(super) fn begin_sending(&mut self) {
         self.stage = Stage::Sending;
-        // All three lie in the buffer of the record's batch.
-        (self.record.key, self.record.payload, self.record.headers) = (None, None, Headers::new());
+        // All three lie in the buffer of the record's batch. What follows from the record carries the trace context.
+        let headers = self.record.headers.only_traceparent();
+        (self.record.key, self.record.payload, self.record.headers) = (None, None, headers);
     }
 }
 

@@ -43,7 +43,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             let held = match self.attempt_or_bury(record, &job, settlement).await {
                 JobAttempted::Settled => return,
                 JobAttempted::GivenUp => return self.fenced(settlement),
-                JobAttempted::Held(held) => held,
+                JobAttempted::Held(held) => *held,
             };
             if held.tried || job.last_reason.is_empty() {
                 held.reason.as_str().clone_into(&mut job.last_reason);
@@ -90,8 +90,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     }
 
     fn put_back(&self, job: PushJob, held: Held, settlement: &Arc<Settlement>) {
-        self.balance.job_forwarded();
         self.forwarder.publish(Forward::Hold { credential: held.credential, job: Box::new(job) }, settlement);
+        self.balance.job_forwarded();
     }
 }
 

@@ -113,7 +113,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             match self.attempt(attempt, lease, settlement).await {
                 Attempted::Settled => {}
                 Attempted::Fenced => self.fenced(settlement),
-                Attempted::Held(held) => self.hold(&attempt, held, settlement),
+                Attempted::Held(held) => self.hold(&attempt, *held, settlement),
             }
         };
         if AssertUnwindSafe(attempted).catch_unwind().await.is_err() {

@@ -9,7 +9,7 @@ use super::gather::Stalled;
 use super::hand::{InHand, raw};
 use super::{Pipeline, plan};
 use crate::delivery::codec::{self, JobError};
-use crate::delivery::{Ending, PushJob, PushKind, Reason, Subject, Tier};
+use crate::delivery::{Ending, PushJob, PushKind, Reason, Situation, Subject, Tier, Wait};
 use crate::event::Timestamp;
 use crate::notification::{Locale, Notification, render, withdrawn};
 use crate::policy::{DeviceView, Workspace};
@@ -20,7 +20,7 @@ pub(super) enum JobAttempted {
     /// It ended or was forwarded.
     Settled,
     /// It must wait for its credential.
-    Held(Held),
+    Held(Box<Held>),
     /// Its partition is being given back.
     GivenUp,
 }
@@ -28,10 +28,26 @@ pub(super) enum JobAttempted {
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     pub(super) async fn job(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
         let Some(job) = self.read_job(hand, settlement) else { return };
+        if let Some(until) = job.wait_until.filter(|until| *until > self.clock.now()) {
+            return self.wait_on(job, until, settlement);
+        }
         match self.attempt_or_bury(&hand.record, &job, settlement).await {
             JobAttempted::Settled => {}
             JobAttempted::GivenUp => self.fenced(settlement),
-            JobAttempted::Held(held) => self.hold_job(job, held, settlement),
+            JobAttempted::Held(held) => self.hold_job(job, *held, settlement),
+        }
+    }
+
+    /// A job whose tier let it go before its wait was over.
+    fn wait_on(&self, job: PushJob, until: Timestamp, settlement: &Arc<Settlement>) {
+        let (now, expires_at) = (self.clock.now(), job.subject.expires_at());
+        let situation = Situation { attempts: job.attempts, first_seen: job.first_seen, now, expires_at };
+        match self.config.retry.wait_on(until, situation) {
+            Some(Wait { tier, not_before, until: _ }) => {
+                self.forwarder.publish(Forward::Job { tier, not_before, job: Box::new(job) }, settlement);
+                self.balance.job_forwarded();
+            }
+            None => self.end_job(&job, None, &expired(&job, "deadline"), settlement),
         }
     }
 
@@ -190,6 +206,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: resolved.map_or(0, |resolved| resolved.workspace.version),
             user_version: resolved.map_or(0, |resolved| resolved.users[0].version()),
             withdrawal: job.kind == PushKind::Withdraw,
+            traceparent: job.traceparent.as_deref(),
         };
         self.forwarder.outcome(&outcome, settlement);
         self.balance.job_ended();
@@ -210,3 +227,7 @@ fn expired(job: &PushJob, otherwise: &'static str) -> Ending {
     let reason = if job.last_reason.is_empty() { Reason::known(otherwise) } else { Reason::foreign(&job.last_reason) };
     Ending::Expired(reason)
 }
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use crate::delivery::{Ending, Outcome, PushKind, Reason, RetryScope};
+use crate::delivery::{Ending, Outcome, PushKind, Reach, Reason, RetryScope};
 use crate::event::{LIFETIME_MAX, NotificationType, wire};
 use crate::pipeline::bench::{Bench, ended, retryable};
 use crate::pipeline::fakes::{NOW, Remembered, otp, otp_record, record};
@@ -134,7 +134,7 @@ async fn cancel_takes_back_what_may_be_shown() {
         reason: Reason::known("timeout"),
         retry_after: None,
         scope: RetryScope::Provider,
-        maybe_shown: true,
+        reach: Reach::Unknown,
     };
     let withdrawn = |bench: &Bench| bench.forwards().iter().any(withdraws);
     let bench = Bench::new().person("u", 1);

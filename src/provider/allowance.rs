@@ -16,7 +16,7 @@ impl Allowance {
         Self { max, window, used: Mutex::new(None) }
     }
 
-    /// One line a minute about a misconfigured credential: a thousand pushes in flight find it at once.
+    /// One line a minute about what is misconfigured: a thousand pushes in flight find it at once.
     pub(super) const fn one_line_a_minute() -> Self {
         Self::new(1, Duration::from_secs(60))
     }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 use super::http2::{NotProcessed, SendError, Unknown};
-use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::delivery::{Outcome, Reach, Reason, RetryScope};
 use crate::event::Timestamp;
 
 /// Longest `Retry-After` that is believed. A broken front end must not park a job for a year; the longest tier is far shorter.
@@ -47,14 +47,18 @@ pub(super) fn unanswered(error: &SendError) -> Outcome {
         SendError::Unknown { cause: Unknown::ConnectionLost(_), .. } => "connection_lost",
         SendError::Deadline => "deadline",
     };
-    let maybe_shown = matches!(error, SendError::Unknown { .. });
-    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider, maybe_shown }
+    let reach = match error {
+        SendError::NotProcessed(NotProcessed::Refused { .. }) => Reach::Refused,
+        SendError::NotProcessed(_) | SendError::Deadline => Reach::Unsent,
+        SendError::Unknown { .. } => Reach::Unknown,
+    };
+    Outcome::Retryable { reason: Reason::known(reason), retry_after: None, scope: RetryScope::Provider, reach }
 }
 
-/// Whether an answer that asks for another try leaves open what became of the push: a server that says that it is too busy, or gone,
-/// has not passed it on; one that failed in the middle may have.
-pub(super) const fn leaves_open(status: u16) -> bool {
-    status >= 500 && status != 503
+/// How far a push got whose answer asks for another try: a server that says that it is too busy, or gone, has not passed it on; one that
+/// failed in the middle may have.
+pub(super) const fn reach_of(status: u16) -> Reach {
+    if status >= 500 && status != 503 { Reach::Unknown } else { Reach::Refused }
 }
 
 #[cfg(test)]
@@ -87,7 +91,7 @@ mod tests {
     /// A provider that turned a push away has not shown it; one that broke in the middle may have, and so may one that never answered.
     #[test]
     fn what_may_be_shown() {
-        let open: Vec<u16> = (100..600).filter(|status| leaves_open(*status) && *status <= 504).collect();
+        let open: Vec<u16> = (100..=504).filter(|status| reach_of(*status) == Reach::Unknown).collect();
         assert_eq!(open, [500, 501, 502, 504]);
     }
 
@@ -95,16 +99,20 @@ mod tests {
     #[test]
     fn no_answer() {
         let cases = [
-            (SendError::NotProcessed(NotProcessed::NoConnection("x".into())), "no_connection"),
-            (SendError::NotProcessed(NotProcessed::Busy), "no_free_stream"),
-            (SendError::NotProcessed(NotProcessed::Refused { attempts: 3, last: "x".into() }), "refused_stream"),
-            (SendError::NotProcessed(NotProcessed::Closing), "shutting_down"),
-            (SendError::Deadline, "deadline"),
+            (SendError::NotProcessed(NotProcessed::NoConnection("x".into())), "no_connection", Reach::Unsent),
+            (SendError::NotProcessed(NotProcessed::Busy), "no_free_stream", Reach::Unsent),
+            (
+                SendError::NotProcessed(NotProcessed::Refused { attempts: 3, last: "x".into() }),
+                "refused_stream",
+                Reach::Refused,
+            ),
+            (SendError::NotProcessed(NotProcessed::Closing), "shutting_down", Reach::Unsent),
+            (SendError::Deadline, "deadline", Reach::Unsent),
         ];
-        for (error, expected) in cases {
+        for (error, expected, far) in cases {
             let outcome = unanswered(&error);
             assert!(
-                matches!(&outcome, Outcome::Retryable { reason, maybe_shown: false, .. } if reason.as_str() == expected),
+                matches!(&outcome, Outcome::Retryable { reason, reach, .. } if reason.as_str() == expected && *reach == far),
                 "{outcome:?}"
             );
         }

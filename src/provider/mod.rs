@@ -27,6 +27,7 @@ use crate::delivery::{Outcome, Push, Reason};
 use crate::policy::{DeviceView, Environment, Platform};
 use crate::seam::{Clock, CredentialId, PushProvider};
 use crate::settings::Problems;
+use allowance::Allowance;
 use apns::config::ApnsConfig;
 use fcm::config::FcmConfig;
 use http2::{Pool, PoolConfig, PoolStats};
@@ -41,6 +42,8 @@ pub struct Providers {
     sandbox: Routes,
     /// Google's apps.
     android: Routes,
+    /// Lines about apps that no credential serves.
+    lines: Allowance,
 }
 
 /// An app → its credential's position, and its own position within the credential.
@@ -82,7 +85,8 @@ impl Providers {
         };
         let (production, sandbox) = (of(Environment::Production), of(Environment::Sandbox));
         let android = routes(credentials.fcm.values().map(|config| config.apps.as_slice()));
-        Ok(Self { apns, fcm, production, sandbox, android })
+        let lines = Allowance::one_line_a_minute();
+        Ok(Self { apns, fcm, production, sandbox, android, lines })
     }
 
     /// What [`Providers::new`] would refuse; connects nowhere.
@@ -117,6 +121,24 @@ impl Providers {
         }
     }
 
+    fn report_unserved(&self, device: &DeviceView<'_>) {
+        if !self.lines.take(Instant::now()) {
+            return;
+        }
+        let app = device.app();
+        match device.platform() {
+            Platform::Apns => tracing::error!(
+                app,
+                environment = device.environment().name(),
+                "no credential serves this app, whose jobs wait: add it to the apps of an [apns.<name>] of this environment",
+            ),
+            Platform::Fcm => tracing::error!(
+                app,
+                "no credential serves this app, whose jobs wait: add it to the apps of an [fcm.<name>]",
+            ),
+        }
+    }
+
     fn apple<'p>(&'p self, routes: &Routes, device: &DeviceView<'_>) -> Option<Route<'p>> {
         let (client, app) = routes.get(device.app())?;
         Some(Route::Apns(&self.apns[*client], *app))
@@ -125,10 +147,14 @@ impl Providers {
 
 impl PushProvider for Providers {
     fn credential(&self, device: &DeviceView<'_>) -> Option<&CredentialId> {
-        self.route(device).map(|route| match route {
-            Route::Apns(client, _) => &client.credential,
-            Route::Fcm(client, _) => &client.credential,
-        })
+        match self.route(device) {
+            Some(Route::Apns(client, _)) => Some(&client.credential),
+            Some(Route::Fcm(client, _)) => Some(&client.credential),
+            None => {
+                self.report_unserved(device);
+                None
+            }
+        }
     }
 
     async fn push<'a>(&'a self, push: Push<'a>, deadline: Instant) -> Outcome {

@@ -145,6 +145,7 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         workspace_version: 1,
         user_version: 2,
         withdrawal: false,
+        traceparent: None,
     };
     let no_device = OutcomeRecord {
         kind: NotificationType::AccountSharing,
@@ -165,6 +166,7 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         workspace_version: u64::MAX,
         user_version: 9,
         withdrawal: true,
+        traceparent: None,
         ..accepted
     };
     let stored = stored("outcome");

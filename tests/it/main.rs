@@ -20,4 +20,5 @@ mod store_redis;
 mod store_support;
 mod store_tls;
 mod support;
+mod trace;
 mod worker;

@@ -8,9 +8,9 @@ use a2::ErrorReason;
 use serde::Deserialize as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::delivery::{Outcome, Reach, Reason, RetryScope};
 use crate::event::Timestamp;
-use crate::provider::answer::leaves_open;
+use crate::provider::answer::reach_of;
 use crate::provider::standing::{Standing, Trust};
 
 /// The least wait after too many pushes to one device. Apple names none; a minute is what senders use.
@@ -77,19 +77,19 @@ pub(super) fn classify(status: u16, body: &[u8], retry_after: Option<Duration>, 
         None => (Reason::known("no_reason"), by_status(status)),
     };
     let trust = if class == Class::Unknown { standing.unknown_token() } else { Trust::Unproven };
-    rule(class, reason, timestamp, (retry_after, leaves_open(status)), trust)
+    rule(class, reason, timestamp, (retry_after, reach_of(status)), trust)
 }
 
-/// `answer` is the wait that it asks for, and whether it leaves open what became of the push.
+/// `answer` is the wait that it asks for, and how far the push got.
 fn rule(
     class: Class,
     reason: Reason,
     since: Option<Timestamp>,
-    answer: (Option<Duration>, bool),
+    answer: (Option<Duration>, Reach),
     trust: Trust,
 ) -> Ruling {
-    let (retry_after, maybe_shown) = answer;
-    let retryable = |scope, retry_after, reason| Outcome::Retryable { reason, retry_after, scope, maybe_shown };
+    let (retry_after, reach) = answer;
+    let retryable = |scope, retry_after, reason| Outcome::Retryable { reason, retry_after, scope, reach };
     let (outcome, resend) = match class {
         Class::Dead => (Outcome::TokenInvalid { since, reason }, Resend::No),
         Class::Unknown => (trust.judge(reason), Resend::No),

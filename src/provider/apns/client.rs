@@ -6,7 +6,7 @@ use super::classify::{Resend, Ruling, classify};
 use super::headers::Headers;
 use super::payload::encode;
 use super::throttle::Throttle;
-use crate::delivery::{Outcome, Push, Reason, RetryScope};
+use crate::delivery::{Outcome, Push, Reach, Reason, RetryScope};
 use crate::provider::allowance::Allowance;
 use crate::provider::answer;
 use crate::provider::http2::{Answer, ConnectionId, Pool, Request, SendError, Unknown};
@@ -55,7 +55,7 @@ impl Client {
         {
             let reason = Reason::known("TooManyRequests");
             let (retry_after, scope) = (Some(wait), RetryScope::Device);
-            return Outcome::Retryable { reason, retry_after, scope, maybe_shown: false };
+            return Outcome::Retryable { reason, retry_after, scope, reach: Reach::Unsent };
         }
         let sent = self.pool.send(|| self.request(app, push), deadline).await;
         match sent {

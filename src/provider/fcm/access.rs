@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
 use super::exchange::{Exchange, Grant};
-use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::delivery::{Outcome, Reach, Reason, RetryScope};
 use crate::provider::allowance::Allowance;
 use crate::seam::Clock;
 
@@ -160,6 +160,6 @@ fn retryable(reason: &'static str) -> Outcome {
         reason: Reason::known(reason),
         retry_after: None,
         scope: RetryScope::Provider,
-        maybe_shown: false,
+        reach: Reach::Unsent,
     }
 }

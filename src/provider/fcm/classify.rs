@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::delivery::{Outcome, Reason, RetryScope};
-use crate::provider::answer::leaves_open;
+use crate::provider::answer::reach_of;
 use crate::provider::standing::{Standing, Trust};
 
 /// The least wait after a 429 without `Retry-After` (Firebase, "Best practices when sending FCM messages at scale").
@@ -97,8 +97,8 @@ pub(super) fn classify(status: u16, body: &[u8], retry_after: Option<Duration>, 
         None => (http_reason(status), by_http(status)),
     };
     let trust = if class == Class::Unknown { standing.unknown_token() } else { Trust::Unproven };
-    let (scope, maybe_shown) = (RetryScope::Provider, leaves_open(status));
-    let retry = |retry_after, reason| Outcome::Retryable { reason, retry_after, scope, maybe_shown };
+    let (scope, reach) = (RetryScope::Provider, reach_of(status));
+    let retry = |retry_after, reason| Outcome::Retryable { reason, retry_after, scope, reach };
     let outcome = match class {
         Class::Dead => Outcome::TokenInvalid { since: None, reason },
         Class::Unknown => trust.judge(reason),

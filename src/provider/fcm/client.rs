@@ -76,7 +76,7 @@ impl Client {
         }
         let access = match self.access.replace(&used, deadline).await {
             Ok(access) => access,
-            Err(outcome) => return self.report(outcome),
+            Err(failed) => return self.report(failed.after(&outcome)),
         };
         let second = self.pool.send(|| self.request(&access, push), deadline).await;
         match second {

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::account::Account;
-use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::delivery::{Outcome, Reach, Reason, RetryScope};
 use crate::provider::answer;
 use crate::seam::Clock;
 
@@ -137,7 +137,7 @@ fn misconfigured(reason: &'static str) -> Outcome {
 }
 
 fn retryable(reason: Reason, retry_after: Option<Duration>) -> Outcome {
-    Outcome::Retryable { reason, retry_after, scope: RetryScope::Provider, maybe_shown: false }
+    Outcome::Retryable { reason, retry_after, scope: RetryScope::Provider, reach: Reach::Unsent }
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub fn job() -> PushJob {
         origin: Origin { topic: "identity-verification".into(), partition: 1, offset: 7 },
         last_reason: "InternalServerError".into(),
         maybe_shown: false,
+        wait_until: None,
+        traceparent: None,
     }
 }
 
@@ -74,6 +76,7 @@ fn outcome<'a>(user: &'a str, ending: &'a Ending) -> OutcomeRecord<'a> {
         workspace_version: 1,
         user_version: 2,
         withdrawal: false,
+        traceparent: None,
     }
 }
 

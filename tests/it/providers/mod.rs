@@ -198,7 +198,7 @@ fn reply(status: u16, body: &str, retry_after: Option<RetryAfter>) -> Rule {
 }
 
 fn retryable(outcome: &Outcome) -> (&str, Option<Duration>, RetryScope) {
-    let Outcome::Retryable { reason, retry_after, scope, maybe_shown: _ } = outcome else {
+    let Outcome::Retryable { reason, retry_after, scope, reach: _ } = outcome else {
         panic!("not retryable: {outcome:?}")
     };
     (reason.as_str(), *retry_after, *scope)
