@@ -9,6 +9,9 @@ use crate::pipeline::{FlowConfig, WaveConfig};
 use crate::provider::http2::PoolConfig;
 use crate::settings::Problems;
 
+/// A resend has at least this part of a request's time: an answer usually takes far less.
+const RESEND_ROOM: u64 = 5;
+
 /// Section `[fanout]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -99,10 +102,14 @@ impl ProviderConfig {
     pub(super) fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.require(self.push_timeout_ms >= 100, "push_timeout_ms must be at least 100");
-        problems.require(
-            self.pool.request_timeout_ms <= self.push_timeout_ms.into(),
-            "pool.request_timeout_ms must not exceed push_timeout_ms: nobody would wait for the answer",
-        );
+        let (push, request) = (u64::from(self.push_timeout_ms), self.pool.request_timeout_ms);
+        let least = request.saturating_add(request / RESEND_ROOM);
+        if push < least {
+            problems.add(format!(
+                "push_timeout_ms ({push}) leaves a push that had no answer within pool.request_timeout_ms ({request}) no time to be sent \
+                 again: it must be at least {least}, or pool.request_timeout_ms less"
+            ));
+        }
         problems.nest("pool", self.pool.problems());
         problems
     }

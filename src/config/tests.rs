@@ -115,7 +115,7 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "provider.pool.connections must be between 1 and 64",
         "policy.redis_ca_file needs a redis_url that begins with rediss://",
         "topics.outcomes has the same name as dlq",
-        "worker.drain_deadline_ms (5000) must be above provider.push_timeout_ms (10000)",
+        "worker.drain_deadline_ms (5000) must be above provider.push_timeout_ms (15000)",
         "fcm.Main.apps is empty",
         "fcm.Main has a name that does not fit",
     ];
@@ -148,6 +148,16 @@ fn what_loses_records_is_no_property() {
         assert!(told.iter().any(|sentence| sentence.starts_with(beginning)), "{beginning} is missing in {told:#?}");
     }
     assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn a_push_has_time_for_its_resend() {
+    // A push without an answer is sent once more, so a push may take longer than a request; the shipped numbers have that room.
+    let with = |push: u32| sentences(&format!("[provider]\npush_timeout_ms = {push}\n"), &[]);
+    let told = with(11_999);
+    assert!(told.len() == 1 && told[0].starts_with("provider.push_timeout_ms (11999) leaves a push"), "{told:?}");
+    assert!(told[0].contains("pool.request_timeout_ms (10000)") && told[0].contains("at least 12000"), "{told:?}");
+    assert!(load("[provider]\npush_timeout_ms = 12000\n", &[]).is_ok());
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Default for FlowConfig {
             recipients_max: 500,
             inline_max: 16,
             chunk_jobs: 64,
-            push_timeout: Duration::from_secs(10),
+            push_timeout: Duration::from_secs(15),
             probe_interval: Duration::from_secs(10),
             clock_skew: Duration::from_secs(5),
             wave: WaveConfig::default(),

@@ -116,7 +116,8 @@ fn known(reason: &str) -> Option<ErrorReason> {
 
 fn by_status(status: u16) -> Class {
     match status {
-        401 | 403 => Class::Misconfigured,
+        // No page, or another one: whoever answers is not Apple. A wrong base_url must not drain a topic.
+        300..=399 | 401 | 403 | 404 => Class::Misconfigured,
         429 => Class::Throttled,
         408 | 500..=599 => Class::Trouble,
         _ => Class::Unworkable,
@@ -244,7 +245,9 @@ mod tests {
             (503, r#"{"reason":"NewReason"}"#, "retry NewReason Elsewhere"),
             (502, "<html>Bad Gateway</html>", "retry no_reason Elsewhere"),
             (410, "", "rejected no_reason No"),
-            (302, "", "rejected no_reason No"),
+            (302, "", "misconfigured no_reason No"),
+            (404, "<html>Not Found</html>", "misconfigured no_reason No"),
+            (404, r#"{"reason":"NewReason"}"#, "misconfigured NewReason No"),
             (400, r#"{"reason":7}"#, "rejected no_reason No"),
         ];
         for (status, body, expected) in cases {

@@ -1,6 +1,6 @@
 //! One credential of Apple's push service: its pool, its token, its apps.
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::classify::{Resend, Ruling, classify};
 use super::headers::Headers;
@@ -12,6 +12,9 @@ use crate::provider::answer;
 use crate::provider::http2::{Answer, ConnectionId, Pool, Request, SendError, Unknown};
 use crate::provider::standing::Standing;
 use crate::seam::{Clock, CredentialId};
+
+/// With less time than this left nothing is sent once more: cut off, it would only be a likely duplicate.
+const RESEND_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Apple's answer to one request.
 type Sent = Result<Answer, SendError>;
@@ -84,7 +87,7 @@ impl Client {
             Resend::Elsewhere => true,
             Resend::Condemn => self.condemn(connection, &ruling.outcome),
         };
-        if !again {
+        if !again || deadline.saturating_duration_since(self.clock.instant()) < RESEND_TIME_MIN {
             self.report(&ruling.outcome, &first);
             return ruling.outcome;
         }

@@ -76,6 +76,20 @@ async fn apple_is_asked_once_more() {
     assert_eq!(rig.met().await, [2]);
 }
 
+/// A push that had no answer is not sent again when nobody would wait for the second one: Apple might take both.
+#[tokio::test(flavor = "multi_thread")]
+async fn apple_is_not_asked_without_time() {
+    let rig = rig(|_| ()).await;
+    rig.prove(APPLE).await;
+    rig.fault(Rule::always(Provider::Apns, Fault::Hang { accept: true }));
+    // A request may take a second here.
+    let short = Wish { within: Duration::from_millis(1_500), ..APPLE };
+    assert_eq!(retryable(&rig.push(short).await), ("timeout", None, RetryScope::Provider));
+    assert_eq!(rig.met().await, [1]);
+    rig.push(APPLE).await;
+    assert_eq!(rig.met().await, [3], "with time it is");
+}
+
 /// A reset after Apple may have accepted the push is not answered by sending it again at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn apple_reset_is_not_resent() {

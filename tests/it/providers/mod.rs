@@ -95,6 +95,7 @@ struct Wish<'a> {
     kind: NotificationType,
     detail: Detail,
     withdraw: bool,
+    within: Duration,
 }
 
 const APPLE: Wish<'_> = Wish {
@@ -104,6 +105,7 @@ const APPLE: Wish<'_> = Wish {
     kind: NotificationType::IdentityVerification,
     detail: Detail::Minimal,
     withdraw: false,
+    within: CEILING,
 };
 const GOOGLE: Wish<'_> = Wish { platform: Platform::Fcm, token: "google-token:1", ..APPLE };
 
@@ -162,7 +164,7 @@ impl Rig {
         };
         let (reference, expires_at) = (Reference::of(&event, &workspace), event.expires_at);
         let push = Push { job, collapse, device, content, reference, expires_at, attempts: 0 };
-        providers.push(push, Instant::now() + CEILING).await
+        providers.push(push, Instant::now() + wish.within).await
     }
 
     /// A push that must be accepted, so that the app is known to be configured right.
