@@ -152,9 +152,8 @@ pub async fn check_topics(config: &Config) -> Result<(), StartError> {
     let credentials = config.credentials();
     let admin = Admin::new(&clients, &config.topics, credentials.iter().map(String::as_str));
     let problems = admin.problems().await?;
-    if let Some(warning) = admin.session_warning().await {
-        tracing::warn!("{warning}");
-    }
+    let warnings = admin.session_warning().await.into_iter().chain(admin.unchecked());
+    warnings.chain(admin.unread_holds().await).for_each(|warning| tracing::warn!("{warning}"));
     if problems.is_empty() { Ok(()) } else { Err(StartError::Topics(problems)) }
 }
 

@@ -10,7 +10,7 @@ Exit codes:
    0  done
   64  the command line or the configuration is wrong
   65  the given data is wrong (a file to import, an event)
-  69  something that is needed cannot be reached at the start (Kafka, the store)
+  69  something that is needed cannot be reached at the start, or refuses us (Kafka, the store)
   70  an internal error
  130  stopped (Ctrl-C, SIGTERM) before its work was done";
 
@@ -26,7 +26,7 @@ pub enum Failure {
     /// The given data is wrong.
     #[error("{0}")]
     Input(String),
-    /// Something cannot be reached.
+    /// Something cannot be reached, or refuses us.
     #[error("{0}")]
     Unavailable(String),
     /// Somebody asked it to end before its work was done.

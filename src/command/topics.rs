@@ -25,7 +25,7 @@ enum Command {
         /// Replicas of each partition.
         #[arg(long, default_value_t = 3)]
         replication: i32,
-        /// Make upstream's event topics and the decisions topic too: for tests and trials.
+        /// Make upstream's event topics too: for tests and trials.
         #[arg(long)]
         with_upstreams: bool,
     },
@@ -58,6 +58,9 @@ async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
             if !problems.is_empty() {
                 return Err(Failure::Unavailable(problems.join("\n")));
             }
+            for warning in admin.unchecked().into_iter().chain(admin.unread_holds().await) {
+                output::line(format_args!("warning: {warning}"))?;
+            }
             output::line("OK")?;
         }
     }
@@ -67,8 +70,10 @@ async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Config(_) => Self::Usage(error.to_string()),
-            ClientError::Create(_) | ClientError::Unreachable { .. } => Self::Unavailable(error.to_string()),
+            ClientError::Config(_) | ClientError::Unsupported(_) => Self::Usage(error.to_string()),
+            ClientError::Refused(_) | ClientError::Create(_) | ClientError::Unreachable { .. } => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! `watchbell worker`: reads events, pushes notifications, until SIGTERM or Ctrl-C.
+use std::sync::{Arc, OnceLock};
+
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure};
 use crate::app::{StartError, Worker, check_topics};
 use crate::config::Config;
-use crate::telemetry::{self, Readiness};
+use crate::telemetry::{self, Component, Readiness};
 
 /// Read events from Kafka and push notifications until SIGTERM or Ctrl-C.
 #[derive(Args)]
@@ -21,30 +23,46 @@ impl WorkerCommand {
         let config = self.config.load_for_worker()?;
         telemetry::log::init(&config.telemetry).map_err(Failure::internal)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
-        runtime.block_on(run(&config))
+        let done = runtime.block_on(run(Arc::new(config)));
+        // A start that was given up may still be asking a broker that does not answer.
+        runtime.shutdown_background();
+        done
     }
 }
 
-async fn run(config: &Config) -> Result<(), Failure> {
-    // Taken first, so that a signal during the start ends the start's worker in order too.
+/// What the metrics page does before it is rendered; nothing until the worker runs.
+type Export = Box<dyn Fn() + Send + Sync>;
+
+async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     let recorder = telemetry::recorder::install().map_err(Failure::internal)?;
-    let address = &config.worker.http_listen;
-    let listener = TcpListener::bind(address)
+    let address = config.worker.http_listen.clone();
+    let listener = TcpListener::bind(&address)
         .await
         .map_err(|error| Failure::Unavailable(format!("worker.http_listen: cannot listen on {address}: {error}")))?;
-    let readiness = Readiness::default();
-    check_topics(config).await?;
-    let worker = Worker::start(config, readiness.clone()).await?;
-    let closing = CancellationToken::new();
+    // Served from the first moment: an orchestrator that hears nothing kills a worker that only waits for Kafka.
+    let (readiness, closing) = (Readiness::default(), CancellationToken::new());
+    let starting = readiness.component("start");
+    let export: Arc<OnceLock<Export>> = Arc::default();
+    let scraped = Arc::clone(&export);
+    let before_scrape = move || scraped.get().into_iter().for_each(|export| export());
     let until = closing.clone().cancelled_owned();
-    let pages = tokio::spawn(telemetry::http::serve(listener, readiness, recorder, worker.export(), until));
+    let pages = tokio::spawn(telemetry::http::serve(listener, readiness.clone(), recorder, before_scrape, until));
+
+    // A task of its own, because it blocks: a signal must not wait for it.
+    let start = tokio::spawn(start(Arc::clone(&config), readiness, starting.clone()));
+    let worker = tokio::select! {
+        started = start => started.map_err(Failure::internal)??,
+        () = asked_to_end(&mut terminate) => {
+            tracing::info!("ended before the start was through: nothing was read");
+            return Ok(());
+        }
+    };
+    export.set(Box::new(worker.export())).ok();
+    starting.ready();
     tracing::info!(http = %address, "the worker runs");
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    asked_to_end(&mut terminate).await;
     tracing::info!("shutting down: what is in flight may end");
     let drained = worker.stop().await;
     closing.cancel();
@@ -57,6 +75,20 @@ async fn run(config: &Config) -> Result<(), Failure> {
         tracing::warn!("the drain deadline passed; what had not ended is read again by whoever comes next");
     }
     Ok(())
+}
+
+async fn start(config: Arc<Config>, readiness: Readiness, starting: Component) -> Result<Worker, StartError> {
+    starting.waiting(format!("asking Kafka ({}) about its topics", config.kafka.bootstrap_servers));
+    check_topics(&config).await?;
+    starting.waiting("opening the policy store and joining the groups");
+    Worker::start(&config, readiness).await
+}
+
+async fn asked_to_end(terminate: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 impl From<StartError> for Failure {

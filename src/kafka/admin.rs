@@ -4,9 +4,10 @@
 //! there, that a hold topic has one partition (hence one prober in the fleet) and keeps a job for as long as any can live, that the
 //! dead letters take the largest input.
 //!
-//! It deliberately changes no topic that exists, and never makes upstream's topics unless asked to: their owners decide.
+//! It deliberately changes no topic that exists, and never makes upstream's event topics unless asked to: their owners decide.
 //!
-//! It fails with a sentence for each thing that is wrong, and what to do about it.
+//! It fails with a sentence for each thing that is wrong, and what to do about it. With OAUTHBEARER it can make nothing and look at no
+//! setting, because rdkafka gives an admin client no token; [`Admin::unchecked`] says so.
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -38,15 +39,19 @@ pub struct NewTopics {
     pub partitions: i32,
     /// Replicas of each partition.
     pub replication: i32,
-    /// Whether upstream's four topics and the decisions are made too: for tests and demos.
+    /// Whether upstream's four event topics are made too: for tests and trials.
     pub with_upstreams: bool,
 }
+
+/// Where `topics create` and the brokers' settings are out of reach.
+const NO_ADMIN: &str = "topics cannot be made with kafka.security.sasl_mechanism = \"oauthbearer\": the Kafka library gives its admin \
+                        calls no token. Make them as \"By hand\" in deploy/topics.md says, then run `watchbell topics check`";
 
 /// The topics of this configuration. `credentials` are those that have a hold topic: `apns.<name>`, `fcm.<name>`.
 #[derive(Debug)]
 pub struct Admin<'a> {
-    clients: &'a Clients,
-    topics: &'a TopicsConfig,
+    pub(super) clients: &'a Clients,
+    pub(super) topics: &'a TopicsConfig,
     credentials: Vec<&'a str>,
 }
 
@@ -57,18 +62,18 @@ impl<'a> Admin<'a> {
     }
 
     fn upstreams(&self) -> Vec<String> {
-        let events = NotificationType::ALL.into_iter().map(|kind| self.topics.event(kind));
-        events.chain([self.topics.decisions.as_str()]).map(str::to_owned).collect()
+        NotificationType::ALL.into_iter().map(|kind| self.topics.event(kind).to_owned()).collect()
     }
 
+    /// With the decisions: a worker reads them, whether anybody writes them yet or not.
     fn ours(&self) -> Vec<String> {
         let tiers = |urgency| Tier::ALL.into_iter().map(move |tier| (urgency, tier));
         let jobs = Urgency::ALL.into_iter().flat_map(tiers).map(|(urgency, tier)| self.topics.job(urgency, tier));
-        let others = [&self.topics.dlq, &self.topics.redrive, &self.topics.outcomes];
+        let others = [&self.topics.dlq, &self.topics.redrive, &self.topics.outcomes, &self.topics.decisions];
         jobs.chain(others.into_iter().cloned()).collect()
     }
 
-    fn holds(&self) -> Vec<String> {
+    pub(super) fn holds(&self) -> Vec<String> {
         self.credentials.iter().map(|credential| self.topics.hold(credential)).collect()
     }
 
@@ -98,15 +103,20 @@ impl<'a> Admin<'a> {
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
         let results = admin.create_topics(&topics, &options).await;
-        let (mut made, mut problems) = (Vec::new(), Vec::new());
+        let (mut made, mut problems, mut too_many_replicas) = (Vec::new(), Vec::new(), false);
         for result in results.map_err(|error| self.unreachable(error.to_string()))? {
             match result {
                 Ok(name) => made.push(name),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                // The same for each: told once.
+                Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) => too_many_replicas = true,
                 Err((name, code)) => problems.push(format!("topic {name} could not be made: {code}")),
             }
         }
-        if problems.is_empty() { Ok(made) } else { Err(ClientError::Config(problems)) }
+        if too_many_replicas {
+            problems.push(too_few_brokers(&admin, new.replication));
+        }
+        if problems.is_empty() { Ok(made) } else { Err(ClientError::Refused(problems)) }
     }
 
     /// Everything about the topics that would not work, for people; empty when all is well. The errors are those of asking.
@@ -127,13 +137,32 @@ impl<'a> Admin<'a> {
                 ));
             }
         }
-        // rdkafka serves no token refresh on an admin client, so with OAUTHBEARER the next question cannot be asked.
-        if self.clients.config().security.sasl_mechanism != Some(SaslMechanism::Oauthbearer) && problems.is_empty() {
+        if self.has_admin() && problems.is_empty() {
             let admin = self.admin()?;
             self.check_letters(&admin, &mut problems).await?;
             self.check_holds(&admin, &holds, &mut problems).await?;
         }
         Ok(problems)
+    }
+
+    fn has_admin(&self) -> bool {
+        self.clients.config().security.sasl_mechanism != Some(SaslMechanism::Oauthbearer)
+    }
+
+    /// What [`Admin::problems`] and [`Admin::measured_session`] do not look at with this configuration, if anything.
+    pub fn unchecked(&self) -> Option<String> {
+        let session = match self.clients.config().group_protocol {
+            GroupProtocol::Classic => "",
+            GroupProtocol::Consumer => ", nor how long the broker takes to notice a dead worker",
+        };
+        (!self.has_admin()).then(|| {
+            format!(
+                "the topics' settings are not checked{session}: the Kafka library gives its admin calls no token with \
+                 sasl_mechanism = \"oauthbearer\". See to it that {} takes the largest input and that the hold topics keep jobs for \
+                 29 days; deploy/topics.md says how",
+                self.topics.dlq
+            )
+        })
     }
 
     /// How long the broker takes to notice a dead member of the events group; `None` where that is our own setting (classic groups) or
@@ -183,7 +212,8 @@ impl<'a> Admin<'a> {
     /// What the dead letters must take: the largest record of any input, and the headers.
     async fn letter_bytes_wanted(&self, admin: &AdminClient<ClientEvents>) -> Result<u64, ClientError> {
         let upstreams = self.upstreams();
-        let inputs: Vec<&str> = upstreams.iter().map(String::as_str).chain([self.topics.redrive.as_str()]).collect();
+        let others = [self.topics.decisions.as_str(), self.topics.redrive.as_str()];
+        let inputs: Vec<&str> = upstreams.iter().map(String::as_str).chain(others).collect();
         let largest = self.max_message_bytes(admin, &inputs).await?.into_iter().max();
         Ok(largest.unwrap_or(1_048_588) + DEAD_LETTER_ROOM)
     }
@@ -242,12 +272,25 @@ impl<'a> Admin<'a> {
     }
 
     fn admin(&self) -> Result<AdminClient<ClientEvents>, ClientError> {
+        if !self.has_admin() {
+            return Err(ClientError::Unsupported(NO_ADMIN));
+        }
         self.clients.asking().create_with_context(self.clients.events("admin")).map_err(ClientError::Create)
     }
 
     fn unreachable(&self, why: String) -> ClientError {
         ClientError::Unreachable { servers: self.clients.config().bootstrap_servers.clone(), why }
     }
+}
+
+/// Why no topic could be made with so many replicas.
+fn too_few_brokers(admin: &AdminClient<ClientEvents>, replication: i32) -> String {
+    let asked = tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, TIMEOUT));
+    let brokers = asked.map_or(1, |metadata| metadata.brokers().len().max(1));
+    format!(
+        "no topic was made: the cluster has {brokers} broker(s), too few for the {replication} replicas of each partition that were asked \
+         for. Use `--replication {brokers}` there, or add brokers"
+    )
 }
 
 const RETENTION_MS: &str = "retention.ms";

@@ -27,6 +27,12 @@ pub enum ClientError {
     /// The configuration contradicts itself.
     #[error("the [kafka] configuration cannot be used: {}", .0.join("; "))]
     Config(Vec<String>),
+    /// With this configuration it cannot be done from here.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// The brokers answered, and refused.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
     /// librdkafka refused the properties.
     #[error("a Kafka client could not be made: {0}")]
     Create(KafkaError),

@@ -27,3 +27,4 @@ mod reader;
 pub mod source;
 mod term;
 mod tiers;
+mod unread;

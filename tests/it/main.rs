@@ -14,6 +14,7 @@ mod layers;
 mod providers;
 mod security;
 mod services;
+mod start;
 mod store_behaviour;
 mod store_import;
 mod store_redis;
