@@ -3,6 +3,7 @@ mod admin;
 mod forwarder;
 pub mod member;
 mod rebalance;
+mod session;
 mod source;
 mod tiers;
 

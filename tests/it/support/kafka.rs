@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -67,6 +67,22 @@ pub fn topic_settings(bootstrap: &str, topic: &str) -> BTreeMap<String, String> 
     let answers = block_on(admin.describe_configs(&asked, &AdminOptions::new())).unwrap();
     let entries = answers.into_iter().next().unwrap().unwrap().entries;
     entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
+/// Gives a topic this one setting of its own.
+pub fn alter_topic(bootstrap: &str, topic: &str, setting: &str, value: &str) {
+    alter(bootstrap, AlterConfig::new(ResourceSpecifier::Topic(topic)).set(setting, value));
+}
+
+/// Gives a group this one setting of its own.
+pub fn alter_group(bootstrap: &str, group: &str, setting: &str, value: &str) {
+    alter(bootstrap, AlterConfig::new(ResourceSpecifier::Group(group)).set(setting, value));
+}
+
+fn alter(bootstrap: &str, change: AlterConfig<'_>) {
+    let admin: AdminClient<_> = config(bootstrap).create().unwrap();
+    let altered = block_on(admin.alter_configs([&change], &AdminOptions::new())).unwrap();
+    altered.into_iter().for_each(|resource| drop(resource.unwrap()));
 }
 
 /// Produces records; idempotent, flushed by [`Producer::flush`] and on drop.
