@@ -16,6 +16,7 @@ mod security;
 mod services;
 mod start;
 mod store_behaviour;
+mod store_bounds;
 mod store_import;
 mod store_redis;
 mod store_support;

@@ -294,3 +294,37 @@ async fn a_sqlite_file_serves_one_process() {
     drop(policy);
     open(&place.config).await.unwrap();
 }
+
+/// When a device was last seen is in its row and in no answer; a later write replaces it.
+async fn last_seen_is_kept(kind: Kind, read: impl AsyncFn(&str) -> i64) {
+    use secrecy::ExposeSecret;
+    let (place, policy) = Place::open(kind).await;
+    let url = place.config.store_url.as_ref().unwrap().expose_secret();
+    for seen in [AT, AT.plus(Duration::from_secs(86_400))] {
+        let (workspace, user, device) = (ws("acme"), user("ada"), phone("d1", "token-1"));
+        policy.admin().write(&[Change::Device { workspace, user, device, last_seen: seen }]).await.unwrap();
+        assert_eq!(read(url).await, seen.as_millis());
+    }
+}
+
+const LAST_SEEN: &str = "SELECT last_seen FROM devices WHERE workspace = 'acme' AND user_id = 'ada' AND id = 'd1'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_seen_is_kept_postgres() {
+    last_seen_is_kept(Kind::Postgres, async |url| {
+        use sqlx::Connection;
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(LAST_SEEN).fetch_one(&mut connection).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_seen_is_kept_sqlite() {
+    last_seen_is_kept(Kind::Sqlite, async |url| {
+        use sqlx::Connection;
+        let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(LAST_SEEN).fetch_one(&mut connection).await.unwrap()
+    })
+    .await;
+}

@@ -1,12 +1,14 @@
 //! What the policy store's tests share: a store in either database, and the shapes that they write into it.
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use watchbell::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
 use watchbell::policy::{Device, Environment, Installation, Platform, Preference, Setting, Token};
-use watchbell::seam::{PolicySource, Query, Resolved, Unavailable};
+use watchbell::seam::{Clock, PolicySource, Query, Resolved, SystemClock, Unavailable};
 use watchbell::store::{Change, Policy, PolicyConfig, migrate, open};
 
+use crate::support::SOON;
 use crate::support::services::shared_postgres_database;
 
 /// The two databases of record.
@@ -116,4 +118,38 @@ pub async fn until<T>(what: &str, ceiling: Duration, mut found: impl AsyncFnMut(
     tokio::time::timeout(ceiling, wait)
         .await
         .unwrap_or_else(|_| panic!("gave up after {ceiling:?} waiting for: {what}"))
+}
+
+/// A clock that a test moves forward.
+#[derive(Default)]
+pub struct Moved(AtomicU64);
+
+impl Moved {
+    pub fn forward(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn by(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(self.by())
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now() + self.by()
+    }
+}
+
+/// Waits until changes arrive as they are made.
+pub async fn hears(policy: &Policy) {
+    until("Redis is in use", SOON, async || policy.hears_of_changes().then_some(())).await;
+}
+
+/// Waits until Redis is given up.
+pub async fn deaf(policy: &Policy) {
+    until("Redis is out of use", SOON, async || (!policy.hears_of_changes()).then_some(())).await;
 }
