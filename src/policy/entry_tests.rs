@@ -69,7 +69,7 @@ fn entry_is_small() {
 
 /// A token does not print, whichever type holds it.
 #[test]
-fn tokens_do_not_print() {
+fn invariant_13_tokens_do_not_print() {
     let user = User {
         version: 1,
         preferences: Default::default(),

@@ -9,6 +9,7 @@ mod contracts;
 mod dead_letters;
 mod emit;
 mod hold;
+mod invariants;
 mod kafka;
 mod layers;
 mod providers;

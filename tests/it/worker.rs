@@ -3,7 +3,6 @@ use prost::Message as _;
 use watchbell::event::{NotificationType, UserId, WorkspaceId, wire};
 use watchbell::policy::{Platform, Preference, Setting};
 use watchbell::sandbox::SandboxConfig;
-use watchbell::sandbox::apns::inbox::{DeviceSettings, TokenState};
 use watchbell::sandbox::fault::{Fault, Provider, Refusal, Rule};
 use watchbell::store::Change;
 
@@ -13,33 +12,12 @@ use crate::support::process::Watchbell;
 use crate::support::services::shared_kafka;
 use crate::support::stage::{CEILING, Stage, WORKSPACE, device, event, otp, sharing, token_of};
 
-fn refuse(reason: &str) -> Fault {
+pub fn refuse(reason: &str) -> Fault {
     Fault::Refuse(Refusal { reason: reason.into(), status: None, timestamp: None, retry_after: None })
 }
 
-fn names(count: usize) -> Vec<String> {
+pub fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("u{n}")).collect()
-}
-
-/// An event reaches the phone of its recipient once, ends as accepted, and its offset is committed.
-#[test]
-fn invariant_08_one_entry_on_the_screen() {
-    let stage = Stage::new(&shared_kafka(), 3, &names(1));
-    stage.write(&[device("u0", "pixel", Platform::Fcm, "fcm-token-of-u0")]);
-    let mut worker = stage.worker();
-    stage.emit(NotificationType::OtpReceived, &otp("e1", &["u0"]));
-    let outcomes = stage.wait_outcomes(2);
-    assert!(outcomes.values().flatten().all(|outcome| outcome.ending() == wire::Ending::Accepted), "{outcomes:?}");
-    let phone = stage.sandbox.apns().device(&token_of("u0")).unwrap();
-    assert_eq!(phone.received.len(), 1);
-    let job =
-        uuid::Uuid::from_slice(&outcomes.values().flatten().find(|o| o.device_id == "phone").unwrap().job_id).unwrap();
-    assert_eq!(phone.received[0].apns_id, job.to_string());
-    assert_eq!(phone.received[0].collapse_id.as_deref(), Some(job.to_string().as_str()));
-    assert_eq!(stage.sandbox.fcm().registration("fcm-token-of-u0").unwrap().received.len(), 1);
-    stage.wait_committed(NotificationType::OtpReceived);
-    worker.terminate();
-    assert!(worker.wait(CEILING).success(), "{}", worker.log());
 }
 
 /// Policy is obeyed: a mute suppresses, enforced overrides it, and each says so.
@@ -70,65 +48,6 @@ fn policy_is_obeyed() {
     assert_eq!((of("muted").ending(), of("muted").reason.as_str()), (wire::Ending::Suppressed, "muted_by_user"));
     assert_eq!(of("enforced").ending(), wire::Ending::Accepted);
     assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
-}
-
-/// What is no event lies in the dead letters byte for byte, and the partition goes on.
-#[test]
-fn invariant_05_three_kinds_of_failure() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(1));
-    let _worker = stage.worker();
-    let topic = stage.topics.event(NotificationType::OtpReceived);
-    stage.producer.send_to(topic, "u0", b"\xff\xfe garbage".to_vec());
-    stage.emit(NotificationType::OtpReceived, &otp("after", &["u0"]));
-    stage.wait_outcomes(1);
-    let mut letters = Reader::from_beginning(&stage.bootstrap, &[&stage.topics.dlq]);
-    let letter = &letters.until_count(1, CEILING)[0];
-    assert_eq!(letter.payload.as_deref(), Some(&b"\xff\xfe garbage"[..]));
-    assert_eq!(letter.header("watchbell-reason").as_deref(), Some("not_protobuf"));
-    stage.wait_committed(NotificationType::OtpReceived);
-}
-
-/// A provider's 503 is retried from the 10s tier with the same id, and only for the device it hit.
-#[test]
-fn invariant_03_retry_is_one_devices_job() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(2));
-    let _worker = stage.worker();
-    // The first answer and the one in-process resend.
-    let rule = Rule::always(Provider::Apns, refuse("ServiceUnavailable")).on(&token_of("u0")).times(2);
-    stage.sandbox.add_fault(rule);
-    stage.emit(NotificationType::OtpReceived, &otp("e", &["u0", "u1"]));
-    let outcomes = stage.wait_outcomes(2);
-    let of = |user: &str| outcomes.values().flatten().find(|outcome| outcome.user_id == user).unwrap().clone();
-    assert_eq!((of("u0").attempts, of("u1").attempts), (2, 1));
-    assert!(of("u0").latency_us > 9_000_000, "it waited in the tier");
-    for user in ["u0", "u1"] {
-        assert_eq!(stage.sandbox.apns().device(&token_of(user)).unwrap().received.len(), 1, "{user}");
-    }
-}
-
-/// A token that Apple calls unregistered since after its registration is removed; one registered later stays.
-#[test]
-fn invariant_11_token_hygiene() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(2));
-    let since = |secs: i64| DeviceSettings {
-        state: TokenState::Unregistered { timestamp: secs as u64 * 1000 },
-        ..DeviceSettings::default()
-    };
-    stage.sandbox.apns().set_device(&token_of("u0"), since(1_700_000_001));
-    stage.sandbox.apns().set_device(&token_of("u1"), since(1_699_999_999));
-    let _worker = stage.worker();
-    for round in 0..2 {
-        for user in ["u0", "u1"] {
-            stage.emit(NotificationType::OtpReceived, &otp(&format!("{user}-{round}"), &[user]));
-            stage.wait_outcomes(usize::from(user == "u1") + 1 + round * 2);
-        }
-    }
-    let outcomes = stage.outcomes();
-    let endings = |user: &str| {
-        outcomes.iter().filter(|outcome| outcome.user_id == user).map(wire::Outcome::ending).collect::<Vec<_>>()
-    };
-    assert_eq!(endings("u0"), [wire::Ending::TokenInvalid, wire::Ending::NoDevice]);
-    assert_eq!(endings("u1"), [wire::Ending::TokenInvalid, wire::Ending::TokenInvalid]);
 }
 
 /// An event for many people is exploded into jobs, and every phone gets it once.
@@ -332,28 +251,6 @@ fn invariant_06_misconfiguration_holds() {
     eventually("the alert to end", CEILING, || {
         (worker.metric("watchbell_credential_misconfigured", &["apns.main"]) < 0.5).then_some(())
     });
-}
-
-/// A stale event is never pushed, whatever made it late.
-#[test]
-fn invariant_07_deadline_rules() {
-    let stage = Stage::new(&shared_kafka(), 1, &names(1));
-    let mut late = otp("late", &["u0"]);
-    late.occurred_at = late.occurred_at.map(|at| prost_types::Timestamp { seconds: at.seconds - 121, ..at });
-    stage.emit(NotificationType::OtpReceived, &late);
-    let _worker = stage.worker();
-    let outcomes = stage.wait_outcomes(1);
-    let outcome = outcomes.values().flatten().next().unwrap();
-    assert_eq!((outcome.ending(), outcome.reason.as_str()), (wire::Ending::Expired, "deadline"));
-    // One whose life is shorter than the first tier is not put there: its next attempt would be too late.
-    stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("ServiceUnavailable")).times(2));
-    let mut short = otp("short", &["u0"]);
-    short.expires_at = short.occurred_at.map(|at| prost_types::Timestamp { seconds: at.seconds + 9, ..at });
-    stage.emit(NotificationType::OtpReceived, &short);
-    let outcomes = stage.wait_outcomes(2);
-    let outcome = outcomes.values().flatten().find(|outcome| outcome.event_id == "short").unwrap();
-    assert_eq!((outcome.ending(), outcome.reason.as_str()), (wire::Ending::Expired, "ServiceUnavailable"));
-    assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
 }
 
 /// Device tokens, what Apple and Google are shown and give, texts and match numbers are in no log, even at the most talkative level, and

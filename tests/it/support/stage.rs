@@ -1,7 +1,7 @@
 //! The whole product around one test: a broker's topics of its own, a migrated store, the simulators, and workers as processes.
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use tempfile::TempDir;
@@ -98,6 +98,11 @@ impl Stage {
             let credentials = config.credentials();
             let admin = Admin::new(&clients, &config.topics, credentials.iter().map(String::as_str));
             admin.create(&NewTopics { partitions, replication: 1, with_upstreams: true }).await.unwrap();
+            // What was just made is not known to every part of a busy broker at once, and a worker insists on it.
+            let given_up = Instant::now() + CEILING;
+            while !admin.problems().await.is_ok_and(|problems| problems.is_empty()) {
+                assert!(Instant::now() < given_up, "the topics are not there: {:?}", admin.problems().await);
+            }
         });
         stage
     }
