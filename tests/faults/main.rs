@@ -14,6 +14,7 @@ mod outages;
 mod services;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod timing;
 mod workers;
 
 /// The numbers of `make soak`, or those of the gate.
