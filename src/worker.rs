@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{InHand, Pipeline};
 use crate::seam::{Clock, Feed, Forwarder, PolicySource, PushProvider, Record, RecordSource};
 
 /// Runs one source until it is closed and everything that it handed out has come to an end.
@@ -48,41 +48,52 @@ where
     tasks.wait().await;
 }
 
-async fn lane<S, P, F, C>(pipeline: Arc<Pipeline<S, P, F, C>>, lanes: Arc<Lanes>, key: u64, first: Record)
+fn lane<S, P, F, C>(
+    pipeline: Arc<Pipeline<S, P, F, C>>,
+    lanes: Arc<Lanes>,
+    key: u64,
+    first: Record,
+) -> impl Future<Output = ()> + Send
 where
     S: PolicySource,
     P: PushProvider,
     F: Forwarder,
     C: Clock,
 {
-    let mut next = Some(first);
-    while let Some(record) = next {
-        guarded(&pipeline, record).await;
-        next = lanes.next(key);
+    let mut hand = InHand::new(first);
+    async move {
+        loop {
+            guarded(&pipeline, &mut hand).await;
+            match lanes.next(key) {
+                Some(next) => hand = InHand::new(next),
+                None => return,
+            }
+        }
     }
 }
 
-async fn one<S, P, F, C>(pipeline: Arc<Pipeline<S, P, F, C>>, record: Record)
+fn one<S, P, F, C>(pipeline: Arc<Pipeline<S, P, F, C>>, record: Record) -> impl Future<Output = ()> + Send
 where
     S: PolicySource,
     P: PushProvider,
     F: Forwarder,
     C: Clock,
 {
-    guarded(&pipeline, record).await;
+    let mut hand = InHand::new(record);
+    async move { guarded(&pipeline, &mut hand).await }
 }
 
 /// Handles one record. The pipeline dead-letters what it panics on; a panic that gets here is one of the dead-lettering itself, and must
 /// not take the lane with it.
-async fn guarded<S, P, F, C>(pipeline: &Pipeline<S, P, F, C>, record: Record)
+async fn guarded<S, P, F, C>(pipeline: &Pipeline<S, P, F, C>, hand: &mut InHand)
 where
     S: PolicySource,
     P: PushProvider,
     F: Forwarder,
     C: Clock,
 {
-    let (lease, offset) = (Arc::clone(&record.lease), record.offset);
-    if AssertUnwindSafe(pipeline.handle(record)).catch_unwind().await.is_err() {
+    if AssertUnwindSafe(pipeline.handle(hand)).catch_unwind().await.is_err() {
+        let (lease, offset) = (&hand.record().lease, hand.record().offset);
         tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a record could not be dead-lettered");
         lease.abandon(offset);
     }

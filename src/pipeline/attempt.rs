@@ -196,22 +196,22 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     /// The last checks, the send, and what follows from its outcome.
     pub(super) async fn attempt(
         &self,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
         lease: &dyn Lease,
         settlement: &Arc<Settlement>,
     ) -> Attempted {
         let Some(credential) = self.provider.credential(&attempt.device) else {
-            return self.without_credential(&attempt, settlement);
+            return self.without_credential(attempt, settlement);
         };
         let (now, instant) = (self.clock.now(), self.clock.instant());
         let expires_at = attempt.subject.expires_at();
         if expires_at <= now {
-            self.end(&attempt, &Ending::Expired(Reason::known("deadline")), attempt.attempts, settlement);
+            self.end(attempt, &Ending::Expired(Reason::known("deadline")), attempt.attempts, settlement);
             return Attempted::Settled;
         }
         if self.breakers.admit(credential, attempt.device.app(), instant) == Admission::Hold {
             let reason = Reason::known("credential_misconfigured");
-            return held(&attempt, credential, reason, false);
+            return held(attempt, credential, reason, false);
         }
         if lease.state() == LeaseState::Fenced {
             return Attempted::Fenced;
@@ -229,11 +229,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             expires_at,
             attempts: attempt.attempts,
         };
-        match self.provider.push(push, instant + timeout).await {
+        match self.provider.push(&push, instant + timeout).await {
             Outcome::Accepted => {
                 self.breakers.mend(credential, attempt.device.app());
                 self.wave.accepted(attempt.device.app(), instant);
-                self.end(&attempt, &Ending::Accepted, attempt.attempts + 1, settlement);
+                self.end(attempt, &Ending::Accepted, attempt.attempts + 1, settlement);
                 Attempted::Settled
             }
             outcome => Box::pin(self.follow(attempt, outcome, credential, now, settlement)).await,
@@ -243,16 +243,16 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     /// What follows from anything but acceptance. `sent_at` is the moment before the send.
     async fn follow(
         &self,
-        mut attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
         outcome: Outcome,
         credential: &CredentialId,
         sent_at: Timestamp,
         settlement: &Arc<Settlement>,
     ) -> Attempted {
         let instant = self.clock.instant();
-        self.breakers_hear(&attempt, credential, &outcome, instant);
+        self.breakers_hear(attempt, credential, &outcome, instant);
         let attempts = attempt.attempts + u32::from(outcome.was_sent());
-        attempt.maybe_shown |= outcome.maybe_shown();
+        let attempt = Attempt { maybe_shown: attempt.maybe_shown || outcome.maybe_shown(), ..*attempt };
         match self.config.retry.next(outcome, self.situation(&attempt, attempts)) {
             NextStep::Done(ending) => self.end(&attempt, &ending, attempts, settlement),
             NextStep::InvalidateToken { since, ending } => {

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::fakes::{Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, record, user};
-use super::{FlowConfig, Pipeline};
+use super::{FlowConfig, InHand, Pipeline};
 use crate::delivery::{Ending, Outcome, Reach, Reason, RetryScope, Tier, Urgency, codec};
 use crate::notification::Texts;
 use crate::seam::{Feed, Forward, Record};
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     pub(super) async fn handle(&self, record: Record) {
-        self.flow.handle(record).await;
+        self.flow.handle(&mut InHand::new(record)).await;
         let balance = self.flow.balance().snapshot();
         assert_eq!((balance.records_open(), balance.jobs_open()), (0, 0), "{balance:?}");
     }

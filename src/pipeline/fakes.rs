@@ -236,7 +236,7 @@ impl PushProvider for Arc<FakeProvider> {
         }
     }
 
-    async fn push<'a>(&'a self, push: Push<'a>, _: Instant) -> Outcome {
+    async fn push<'a>(&'a self, push: &'a Push<'a>, _: Instant) -> Outcome {
         let (job, collapse, token) = (push.job, push.collapse, push.device.expose_token().to_owned());
         // Decided before the wait, so that the future that others measure is no larger.
         if self.refused.lock().unwrap().contains(&token) {

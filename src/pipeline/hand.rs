@@ -12,8 +12,8 @@ use crate::delivery::{Origin, Reason};
 use crate::event::Timestamp;
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, RawRecord, Record, Settlement};
 
-/// See the module.
-pub(super) struct InHand {
+/// See the module. The worker keeps it in its task, and lends it: a future that owned a record would have room for it twice.
+pub(crate) struct InHand {
     pub(super) record: Record,
     stage: Stage,
 }
@@ -32,8 +32,14 @@ enum Stage {
 }
 
 impl InHand {
-    pub(super) const fn new(record: Record) -> Self {
+    /// Takes a record in hand.
+    pub(crate) const fn new(record: Record) -> Self {
         Self { record, stage: Stage::Read }
+    }
+
+    /// The record; without its bytes once it is being sent.
+    pub(crate) const fn record(&self) -> &Record {
+        &self.record
     }
 
     /// From here on each job of the record answers for itself.

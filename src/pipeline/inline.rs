@@ -61,7 +61,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             self.planned(hand);
             hand.begin_sending();
             let attempt = first_attempt(&hand.record, event, resolved, &notification, step, *device, job);
-            return self.run(attempt, &*hand.record.lease, settlement).await;
+            return self.run(&attempt, &*hand.record.lease, settlement).await;
         }
         Box::pin(self.send_several(hand, event, resolved, steps, settlement)).await;
     }
@@ -95,29 +95,28 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
         hand.begin_sending();
         let record = &hand.record;
-        let mut sends: FuturesUnordered<_> = sends
+        let attempts: Vec<Attempt<'_>> = sends
             .into_iter()
-            .map(|(step, device, job, at)| {
-                let attempt = first_attempt(record, event, resolved, &rendered[at].1, step, device, job);
-                Box::pin(self.run(attempt, &*record.lease, settlement))
-            })
+            .map(|(step, device, job, at)| first_attempt(record, event, resolved, &rendered[at].1, step, device, job))
             .collect();
+        let run = |attempt| Box::pin(self.run(attempt, &*record.lease, settlement));
+        let mut sends: FuturesUnordered<_> = attempts.iter().map(run).collect();
         while sends.next().await.is_some() {}
     }
 
     /// One attempt of a job that was not held before: what must wait for its credential goes to the hold topic. A panic in it costs this
     /// job and nothing else.
-    async fn run(&self, attempt: Attempt<'_>, lease: &dyn Lease, settlement: &Arc<Settlement>) {
+    async fn run(&self, attempt: &Attempt<'_>, lease: &dyn Lease, settlement: &Arc<Settlement>) {
         self.balance.job_planned();
         let attempted = async {
             match self.attempt(attempt, lease, settlement).await {
                 Attempted::Settled => {}
                 Attempted::Fenced => self.fenced(settlement),
-                Attempted::Held(held) => self.hold(&attempt, *held, settlement),
+                Attempted::Held(held) => self.hold(attempt, *held, settlement),
             }
         };
         if AssertUnwindSafe(attempted).catch_unwind().await.is_err() {
-            self.panicked(&attempt, settlement);
+            self.panicked(attempt, settlement);
         }
     }
 }

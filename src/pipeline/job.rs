@@ -159,7 +159,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             maybe_shown: job.maybe_shown,
             since: Since::Job(job),
         };
-        match self.attempt(attempt, lease, settlement).await {
+        match self.attempt(&attempt, lease, settlement).await {
             Attempted::Settled => JobAttempted::Settled,
             Attempted::Fenced => JobAttempted::GivenUp,
             Attempted::Held(held) => JobAttempted::Held(held),

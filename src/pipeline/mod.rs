@@ -27,6 +27,7 @@ mod wave;
 mod withdraw;
 
 pub use balance::{Balance, BalanceSnapshot};
+pub(crate) use hand::InHand;
 pub use wave::WaveConfig;
 
 use std::panic::AssertUnwindSafe;
@@ -35,13 +36,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use self::hand::InHand;
 use crate::delivery::{Reason, RetryPolicy};
 use crate::event::{self, Cancel, DecodeError, Event, Limits, NotificationType};
 use crate::notification::Texts;
-use crate::seam::{
-    Clock, Feed, FeedKind, Forwarder, LeaseState, PolicySource, PushProvider, Record, Resolved, Settlement,
-};
+use crate::seam::{Clock, Feed, FeedKind, Forwarder, LeaseState, PolicySource, PushProvider, Resolved, Settlement};
 use crate::telemetry::flow::FlowSignals;
 
 /// The flow's numbers. Each is a config key.
@@ -145,16 +143,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     }
 
     /// Handles one record to its end. Never fails; it panics only when a panic's dead letter cannot be published either.
-    pub fn handle(&self, record: Record) -> impl Future<Output = ()> + Send {
-        // Taken in hand before there is a future, which would otherwise have room for it twice.
-        self.handle_in_hand(InHand::new(record))
-    }
-
-    async fn handle_in_hand(&self, mut hand: InHand) {
+    pub(crate) async fn handle(&self, hand: &mut InHand) {
         self.balance.record_read();
         let settlement = Settlement::finishing(Arc::clone(&hand.record.lease), hand.record.offset);
-        if AssertUnwindSafe(self.take_up(&mut hand, &settlement)).catch_unwind().await.is_err() {
-            self.bury(&mut hand, &settlement);
+        if AssertUnwindSafe(self.take_up(hand, &settlement)).catch_unwind().await.is_err() {
+            self.bury(hand, &settlement);
         }
         settlement.release();
     }
@@ -173,11 +166,13 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     }
 
     async fn event(&self, kind: NotificationType, hand: &mut InHand, settlement: &Arc<Settlement>) {
-        match self.gather(kind, &hand.record).await {
-            Gathered::Ready(event, resolved) => self.act(hand, &event, &resolved, settlement).await,
+        let gathered = self.gather(kind, &hand.record).await;
+        // Borrowed: what is moved out of it would have room twice in each record's future.
+        match &gathered {
+            Gathered::Ready(event, resolved) => self.act(hand, event, resolved, settlement).await,
             Gathered::Expired(event, reason) => {
                 self.planned(hand);
-                self.expire_unplanned(&hand.record, &event, &reason, settlement);
+                self.expire_unplanned(&hand.record, event, reason, settlement);
             }
             Gathered::Cancel(cancel) => Box::pin(self.cancel(hand, cancel, settlement)).await,
             Gathered::Dead(error) => {

@@ -3,9 +3,9 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use prost::Message as _;
 
-use super::BalanceSnapshot;
 use super::bench::{Bench, ended};
 use super::fakes::{Answer, NOW, otp, otp_record, record};
+use super::{BalanceSnapshot, InHand};
 use crate::delivery::{Ending, PushKind, Reason};
 use crate::event::{TYPE_HEADER, wire};
 use crate::seam::{Feed, Forward, Group, Record};
@@ -121,7 +121,7 @@ async fn last_resort() {
     bench.forwarder.panics_at.lock().unwrap().extend([70, 71]);
     let record = otp_record(&bench.lease, 0, &otp("e", &["u"]));
     let payload = record.payload.clone();
-    bench.flow.handle(record).await;
+    bench.flow.handle(&mut InHand::new(record)).await;
     let forwards = bench.forwards();
     let Some(Forward::DeadRecord { letter, .. }) = forwards.last() else { panic!("{forwards:?}") };
     assert_eq!((forwards.len(), &letter.payload), (71, &payload));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::FlowConfig;
 use super::bench::{Bench, ended, retryable};
 use super::fakes::{FakeLease, NOW, otp, otp_record, record, user};
+use super::{FlowConfig, InHand};
 use crate::delivery::{Ending, Outcome, Reason, Tier};
 use crate::event::{FEED_HEADER, NotificationType, TYPE_HEADER, Timestamp, wire};
 use crate::policy::{Preference, Setting, Workspace};
@@ -171,7 +171,7 @@ async fn unavailable_stalls() {
     let bench = Bench::new().person("u", 1);
     bench.policy.away.store(true, SeqCst);
     let (flow, record) = (Arc::clone(&bench.flow), otp_record(&bench.lease, 0, &otp("a", &["u"])));
-    let task = tokio::spawn(async move { flow.handle(record).await });
+    let task = tokio::spawn(async move { flow.handle(&mut InHand::new(record)).await });
     while bench.policy.asked.load(SeqCst) < 5 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -188,7 +188,7 @@ async fn stall_ends() {
         let bench = Bench::new().person("u", 1);
         bench.policy.away.store(true, SeqCst);
         let (flow, record) = (Arc::clone(&bench.flow), otp_record(&bench.lease, 0, &otp("a", &["u"])));
-        let task = tokio::spawn(async move { flow.handle(record).await });
+        let task = tokio::spawn(async move { flow.handle(&mut InHand::new(record)).await });
         while bench.policy.asked.load(SeqCst) < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -254,7 +254,8 @@ async fn a_chunk_waits_for_the_commit_of_the_one_before() {
     let bench = Bench::new().person("u", 100).person("v", 100).person("w", 100);
     bench.lease.slow.store(true, SeqCst);
     let record = otp_record(&bench.lease, 0, &otp("e", &["u", "v", "w"]));
-    let mut task = std::pin::pin!(bench.flow.handle(record));
+    let mut hand = InHand::new(record);
+    let mut task = std::pin::pin!(bench.flow.handle(&mut hand));
     for (published, next) in [(100, 1), (200, 2)] {
         assert!(futures_util::poll!(&mut task).is_pending());
         assert_eq!(bench.forwarder.forwards.lock().unwrap().len(), published);
@@ -327,8 +328,9 @@ async fn redriven() {
 #[tokio::test]
 async fn record_future_is_small() {
     let bench = Bench::new();
-    let future = bench.flow.handle(otp_record(&bench.lease, 0, &otp("e", &["u"])));
+    let mut hand = InHand::new(otp_record(&bench.lease, 0, &otp("e", &["u"])));
+    let future = bench.flow.handle(&mut hand);
     let bytes = std::mem::size_of_val(&future);
     future.await;
-    assert!(bytes <= 2576, "{bytes} bytes");
+    assert!(bytes <= 1280, "{bytes} bytes");
 }

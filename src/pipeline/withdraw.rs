@@ -23,11 +23,11 @@ const REMEMBERED: Duration = LIFETIME_MAX;
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     /// A Cancel on an event topic.
-    pub(super) async fn cancel(&self, hand: &mut InHand, cancel: Cancel, settlement: &Arc<Settlement>) {
+    pub(super) async fn cancel(&self, hand: &mut InHand, cancel: &Cancel, settlement: &Arc<Settlement>) {
         let withdrawal = Withdrawal {
-            workspace: cancel.workspace,
+            workspace: cancel.workspace.clone(),
             kind: cancel.kind,
-            event: cancel.event,
+            event: cancel.event.clone(),
             occurred_at: cancel.occurred_at,
             until: cancel.until,
         };

@@ -157,10 +157,10 @@ impl PushProvider for Providers {
         }
     }
 
-    async fn push<'a>(&'a self, push: Push<'a>, deadline: Instant) -> Outcome {
+    async fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant) -> Outcome {
         match self.route(&push.device) {
-            Some(Route::Apns(client, app)) => client.push(app, &push, deadline).await,
-            Some(Route::Fcm(client, app)) => client.push(app, &push, deadline).await,
+            Some(Route::Apns(client, app)) => client.push(app, push, deadline).await,
+            Some(Route::Fcm(client, app)) => client.push(app, push, deadline).await,
             None => Outcome::Misconfigured { reason: Reason::known("no_credential") },
         }
     }

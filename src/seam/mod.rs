@@ -223,7 +223,7 @@ pub trait PushProvider: Send + Sync + 'static {
     fn credential(&self, device: &DeviceView<'_>) -> Option<&CredentialId>;
     /// Sends one push and waits for the answer, until `deadline` at the latest. What is certain not to have been processed was resent
     /// within.
-    fn push<'a>(&'a self, push: Push<'a>, deadline: Instant) -> impl Future<Output = Outcome> + Send + 'a;
+    fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant) -> impl Future<Output = Outcome> + Send + 'a;
 }
 
 /// What leaves a record or a job besides its pushes and its outcome.

@@ -164,7 +164,7 @@ impl Rig {
         };
         let (reference, expires_at) = (Reference::of(&event, &workspace), event.expires_at);
         let push = Push { job, collapse, device, content, reference, expires_at, attempts: 0 };
-        providers.push(push, Instant::now() + wish.within).await
+        providers.push(&push, Instant::now() + wish.within).await
     }
 
     /// A push that must be accepted, so that the app is known to be configured right.
