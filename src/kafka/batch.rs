@@ -1,7 +1,8 @@
 //! Records on their way from librdkafka's memory to the flow.
 //!
-//! The point: a record is copied once, into a buffer that all records of a batch share, so that a batch costs one allocation and
-//! librdkafka's memory is free again at once. It cannot fail.
+//! The point: what a batch's records hold lies in one buffer of exactly their size, so that a batch costs one allocation, librdkafka's
+//! memory is free again at once, and a record in flight keeps no more than its own bytes. They are gathered in a buffer that stays.
+//! It cannot fail.
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::seam::{Permit, Record};
 
 /// Records in a batch, at most: one wake of the flow for each batch.
 pub(super) const RECORDS_MAX: usize = 256;
-/// Bytes to begin a buffer with: a batch of ordinary events.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Most bytes that the gathering buffer keeps from one batch to the next: some batches of ordinary events.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Where a record's parts lie in its buffer.
 pub(super) struct Copied {
@@ -114,9 +115,6 @@ impl Batch {
         term: &Arc<Term>,
         permit: Permit,
     ) {
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve(BUFFER_BYTES);
-        }
         let copied = Copied::of(message, next_recipient, &mut self.buffer);
         self.fresh.push((copied, Arc::clone(term), permit));
     }
@@ -127,7 +125,9 @@ impl Batch {
 
     /// The records, in the order of their partitions; the batch is empty again.
     pub(super) fn finish(&mut self, read_at: Instant) -> Vec<Record> {
-        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let bytes = Bytes::copy_from_slice(&self.buffer);
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES);
         let fresh = self.fresh.drain(..);
         let fresh = fresh.map(|(copied, term, permit)| copied.into_record(&bytes, term, permit, read_at));
         let waited = self.waited.drain(..);

@@ -233,6 +233,9 @@ async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -
         .map_err(|error| OpenError::Unreachable(told(&error)))
 }
 
+/// Page cache of one SQLite connection, negative: in KiB (SQLite, PRAGMA cache_size).
+const PAGE_CACHE_KIB: &str = "-256";
+
 async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Result<SqliteFile, OpenError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| bad_url(&error.to_string()))?;
     let path = options.get_filename().to_owned();
@@ -250,6 +253,8 @@ async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Resu
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(config.store_timeout());
+    // Each connection has a page cache of its own, 2 MiB unless told; the system's, and ours above, hold the same pages.
+    let options = options.pragma("cache_size", PAGE_CACHE_KIB);
     let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
     let unreachable = |error: sqlx::Error| OpenError::Unreachable(format!("{}: {}", path.display(), told(&error)));
     let write = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
