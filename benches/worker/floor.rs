@@ -1,7 +1,8 @@
 //! The floor: a bare HTTP/2 client on the h2 crate, in a process of its own, that sends the worker's requests and nothing else.
 //!
-//! It is what anybody would write first, without policy, order, retry or outcome: a few connections, so many requests in flight, each
-//! built from its parts and answered with 200. It takes its requests from a file that the benchmark made of the worker's own pushes.
+//! It has no policy, order, retry or outcome: a few connections, so many requests in flight, each built from its parts and answered with
+//! 200. What is the same for all (header names, the provider token) is made once. It takes its requests from a file that the benchmark
+//! made of the worker's own pushes.
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{Request, Version};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Request, Version};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -44,6 +46,39 @@ pub(crate) struct Sample {
     /// Without `authorization`.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+}
+
+/// A push as the client keeps it.
+struct Prepared {
+    token: String,
+    headers: Vec<(HeaderName, String)>,
+    body: String,
+}
+
+/// What all requests share.
+struct Client {
+    address: SocketAddr,
+    authorization: HeaderValue,
+    in_flight: usize,
+    samples: Vec<Prepared>,
+}
+
+impl Client {
+    fn new(plan: Plan) -> anyhow::Result<Self> {
+        let header = |(name, value): (String, String)| anyhow::Ok((name.parse::<HeaderName>()?, value));
+        let prepare = |sample: Sample| {
+            let headers = sample.headers.into_iter().map(header).collect::<anyhow::Result<_>>()?;
+            anyhow::Ok(Prepared { token: sample.token, headers, body: sample.body })
+        };
+        let samples = plan.samples.into_iter().map(prepare).collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(!samples.is_empty(), "there is no sample to send");
+        Ok(Self {
+            address: plan.address,
+            authorization: plan.authorization.parse()?,
+            in_flight: plan.in_flight,
+            samples,
+        })
+    }
 }
 
 /// The running client, from the benchmark's side; killed when dropped.
@@ -124,12 +159,13 @@ fn authorization(simulator: &Simulator) -> anyhow::Result<String> {
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let plan: Plan = serde_json::from_slice(&std::fs::read(file).context("reading the plan")?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let plan = Arc::new(plan);
-    let connections = runtime.block_on(open(&plan))?;
+    let (ca_file, count) = (plan.ca_file.clone(), plan.connections);
+    let client = Arc::new(Client::new(plan)?);
+    let connections = runtime.block_on(open(&client, &ca_file, count))?;
     say_done()?;
     for line in std::io::stdin().lock().lines() {
         let count: u64 = line?.trim().parse().context("expected a number of requests")?;
-        runtime.block_on(send(&plan, &connections, count))?;
+        runtime.block_on(send(&client, &connections, count))?;
         say_done()?;
     }
     Ok(())
@@ -140,9 +176,9 @@ fn say_done() -> std::io::Result<()> {
     writeln!(out, "done").and_then(|()| out.flush())
 }
 
-async fn open(plan: &Plan) -> anyhow::Result<Vec<SendRequest<Bytes>>> {
+async fn open(client: &Client, ca_file: &Path, count: usize) -> anyhow::Result<Vec<SendRequest<Bytes>>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&plan.ca_file)?)?;
+    roots.add(CertificateDer::from_pem_file(ca_file)?)?;
     let mut config =
         ClientConfig::builder_with_provider(Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -151,10 +187,10 @@ async fn open(plan: &Plan) -> anyhow::Result<Vec<SendRequest<Bytes>>> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
     let mut senders = Vec::new();
-    for _ in 0..plan.connections {
-        let socket = tokio::net::TcpStream::connect(plan.address).await?;
+    for _ in 0..count {
+        let socket = tokio::net::TcpStream::connect(client.address).await?;
         socket.set_nodelay(true)?;
-        let name = ServerName::from(plan.address.ip());
+        let name = ServerName::from(client.address.ip());
         let line = connector.connect(name, socket).await?;
         // APNs allows one stream until it has seen a good token.
         let (mut sender, connection) = h2::client::Builder::new().initial_max_send_streams(1).handshake(line).await?;
@@ -162,7 +198,7 @@ async fn open(plan: &Plan) -> anyhow::Result<Vec<SendRequest<Bytes>>> {
             async move { connection.await.map_err(|error| tracing::error!(%error, "the floor's connection")) },
         );
         sender = sender.ready().await?;
-        push(plan, &mut sender, plan.samples.first().context("there is no sample to send")?).await?;
+        push(client, &mut sender, &client.samples[0]).await?;
         while sender.current_max_send_streams() <= 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -171,11 +207,11 @@ async fn open(plan: &Plan) -> anyhow::Result<Vec<SendRequest<Bytes>>> {
     Ok(senders)
 }
 
-async fn send(plan: &Arc<Plan>, connections: &[SendRequest<Bytes>], count: u64) -> anyhow::Result<()> {
+async fn send(client: &Arc<Client>, connections: &[SendRequest<Bytes>], count: u64) -> anyhow::Result<()> {
     let next = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();
-    for place in 0..plan.in_flight {
-        let (plan, next) = (Arc::clone(plan), Arc::clone(&next));
+    for place in 0..client.in_flight {
+        let (client, next) = (Arc::clone(client), Arc::clone(&next));
         let mut sender = connections[place % connections.len()].clone();
         tasks.spawn(async move {
             loop {
@@ -183,9 +219,9 @@ async fn send(plan: &Arc<Plan>, connections: &[SendRequest<Bytes>], count: u64) 
                 if number >= count {
                     return Ok(());
                 }
-                let sample = &plan.samples[number as usize % plan.samples.len()];
+                let sample = &client.samples[number as usize % client.samples.len()];
                 sender = sender.ready().await?;
-                push(&plan, &mut sender, sample).await?;
+                push(&client, &mut sender, sample).await?;
             }
         });
     }
@@ -195,11 +231,11 @@ async fn send(plan: &Arc<Plan>, connections: &[SendRequest<Bytes>], count: u64) 
     Ok(())
 }
 
-async fn push(plan: &Plan, sender: &mut SendRequest<Bytes>, sample: &Sample) -> anyhow::Result<()> {
-    let uri = format!("https://{}/3/device/{}", plan.address, sample.token);
-    let mut request = Request::post(uri).version(Version::HTTP_2).header("authorization", &plan.authorization);
+async fn push(client: &Client, sender: &mut SendRequest<Bytes>, sample: &Prepared) -> anyhow::Result<()> {
+    let uri = format!("https://{}/3/device/{}", client.address, sample.token);
+    let mut request = Request::post(uri).version(Version::HTTP_2).header(AUTHORIZATION, &client.authorization);
     for (name, value) in &sample.headers {
-        request = request.header(name.as_str(), value);
+        request = request.header(name, value);
     }
     let (response, mut body) = sender.send_request(request.body(())?, false)?;
     body.send_data(Bytes::copy_from_slice(sample.body.as_bytes()), true)?;

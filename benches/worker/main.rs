@@ -40,9 +40,9 @@ struct Arguments {
     /// Events that are produced and not yet accepted, at full speed.
     #[arg(long, default_value_t = 5_000)]
     outstanding: u64,
-    /// Requests that the bare client keeps in flight over all its connections.
-    #[arg(long, default_value_t = 1_000)]
-    in_flight: usize,
+    /// Requests that the bare client keeps in flight over all its connections; as many as the worker did while it warmed up, unless given.
+    #[arg(long)]
+    in_flight: Option<usize>,
     /// Seconds at 30 % of the full rate.
     #[arg(long, default_value_t = 15)]
     calm_seconds: u64,

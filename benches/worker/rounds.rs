@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -28,8 +29,9 @@ const SETTLING: f64 = 0.1;
 const CROWD: u64 = 10_000;
 /// How long the simulator then takes for each answer.
 const CROWD_LATENCY_MS: u64 = 2_000;
-/// The worker's metric of open streams.
+/// The worker's metrics of open streams and of cached entries.
 const STREAMS: &str = "watchbell_provider_streams_in_flight";
+const CACHED: &str = "watchbell_cache_entries";
 
 /// What a whole run has in common.
 struct Run<'a> {
@@ -156,8 +158,9 @@ impl Run<'_> {
         let (topics, mut load) = self.topics("rounds")?;
         let mut worker = Worker::start(&self.setup("worker", &topics, simulator, &arguments.settings))?;
         println!("warming up: one event for each recipient");
-        self.worker_round(&worker, simulator, &mut load, arguments.recipients)?;
-        let mut floor = Floor::start(&self.dir, simulator, (CONNECTIONS, arguments.in_flight), samples)?;
+        let seen = self.warm_up(&worker, simulator, &mut load)?;
+        let in_flight = arguments.in_flight.unwrap_or(seen);
+        let mut floor = Floor::start(&self.dir, simulator, (CONNECTIONS, in_flight), samples)?;
         floor.round(simulator, arguments.recipients)?;
         let (mut pairs, mut latencies, mut by_thread) = (Vec::new(), Vec::new(), BTreeMap::new());
         for number in 1..=arguments.rounds {
@@ -187,7 +190,7 @@ impl Run<'_> {
             p99_ms: percentile(0.99),
             p999_ms: percentile(0.999),
             outstanding: arguments.outstanding,
-            floor_in_flight: arguments.in_flight,
+            floor_in_flight: in_flight,
             connections: CONNECTIONS,
             worker_core_busy: median(pairs.iter().map(|pair| pair.worker.busy)),
             simulator_us_per_push: median(pairs.iter().map(|pair| pair.worker.simulator_us)),
@@ -203,6 +206,32 @@ impl Run<'_> {
             results.calm = Some(self.calm(&worker, simulator, &mut load, pushes_per_s * 0.3)?);
         }
         Ok(results)
+    }
+
+    /// Fills the cache, and looks how many requests the worker usually has in flight.
+    fn warm_up(&self, worker: &Worker, simulator: &Simulator, load: &mut Load) -> anyhow::Result<usize> {
+        let (done, mut seen) = (AtomicBool::new(false), Vec::new());
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut seen = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    seen.push(worker.metric(STREAMS));
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                seen
+            });
+            let round = self.worker_round(worker, simulator, load, self.arguments.recipients);
+            done.store(true, Ordering::Relaxed);
+            seen = looking.join().map_err(|_| anyhow::anyhow!("the look at the streams panicked"))?;
+            round
+        })?;
+        // The worker counts its entries every few seconds.
+        let counted = Instant::now();
+        while worker.metric(CACHED) < self.arguments.recipients as f64 {
+            ensure!(counted.elapsed() < STILL, "only {} recipients are cached", worker.metric(CACHED));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(median(seen.into_iter().filter(|streams| *streams > 0.0)) as usize)
     }
 
     /// So many events at full speed: what they cost and how long each took.
@@ -253,7 +282,7 @@ impl Run<'_> {
         let (topics, mut load) = self.topics("crowd")?;
         let settings = [&self.arguments.settings[..], &crowd_settings()].concat();
         let worker = Worker::start(&self.setup("crowd", &topics, simulator, &settings))?;
-        self.worker_round(&worker, simulator, &mut load, self.arguments.recipients)?;
+        self.warm_up(&worker, simulator, &mut load)?;
         let latency = Fault::Latency { ms: CROWD_LATENCY_MS, jitter_ms: 0 };
         let fault = simulator.sandbox().add_fault(Rule::always(Provider::Apns, latency));
         let (base, first) = (simulator.accepted(), load.count());
@@ -273,6 +302,7 @@ impl Run<'_> {
         until_accepted(simulator, base + events)?;
         ensure!(simulator.sandbox().remove_fault(fault), "the latency was not in force");
         simulator.check()?;
+        ensure!(peak >= 0.95 * CROWD as f64, "only {peak} were in flight at once, of {CROWD}");
         Ok(Crowd { peak_in_flight: peak as u64, peak_rss_mib: process::memory_mib(worker.pid(), "VmHWM")? })
     }
 }

@@ -254,9 +254,16 @@ impl Worker {
     }
 }
 
+/// Partitions of each topic. One worker needs no more, and a broker with half a core pays for each batch of each partition.
+const PARTITIONS: &str = "2";
+
 fn make_topics(program: &Path, config: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(program);
-    command.args(["topics", "--config"]).arg(config).args(["create", "--replication", "1", "--with-upstreams"]);
+    command
+        .args(["topics", "--config"])
+        .arg(config)
+        .args(["create", "--replication", "1", "--with-upstreams"])
+        .args(["--partitions", PARTITIONS]);
     let output = command.output().context("running watchbell topics")?;
     ensure!(output.status.success(), "watchbell topics: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
