@@ -3,9 +3,9 @@ use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::stop::Stop;
 use super::{ConfigArgs, Failure};
 use crate::app::{StartError, Worker, check_topics};
 use crate::config::Config;
@@ -34,7 +34,7 @@ impl WorkerCommand {
 type Export = Box<dyn Fn() + Send + Sync>;
 
 async fn run(config: Arc<Config>) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
+    let mut stop = Stop::listen()?;
     let recorder = telemetry::recorder::install().map_err(Failure::internal)?;
     let address = config.worker.http_listen.clone();
     let listener = TcpListener::bind(&address)
@@ -53,7 +53,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let start = tokio::spawn(start(Arc::clone(&config), readiness, starting.clone()));
     let worker = tokio::select! {
         started = start => started.map_err(Failure::internal)??,
-        () = asked_to_end(&mut terminate) => {
+        () = stop.asked() => {
             tracing::info!("ended before the start was through: nothing was read");
             return Ok(());
         }
@@ -62,7 +62,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     starting.ready();
     tracing::info!(http = %address, "the worker runs");
 
-    asked_to_end(&mut terminate).await;
+    stop.asked().await;
     tracing::info!("shutting down: what is in flight may end");
     let drained = worker.stop().await;
     closing.cancel();
@@ -82,13 +82,6 @@ async fn start(config: Arc<Config>, readiness: Readiness, starting: Component) -
     check_topics(&config).await?;
     starting.waiting("opening the policy store and joining the groups");
     Worker::start(&config, readiness).await
-}
-
-async fn asked_to_end(terminate: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }
 
 impl From<StartError> for Failure {

@@ -16,16 +16,18 @@ pub(super) struct StandIns(BTreeSet<String>);
 impl StandIns {
     /// Whether `key` is one of them, or in a section that is one.
     pub(super) fn holds(&self, key: &str) -> bool {
-        self.0
-            .iter()
-            .any(|own| key.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        self.0.iter().any(|own| lies_within(key, own))
     }
 
     /// Whether one of them is `section` or lies in it.
     pub(super) fn touch(&self, section: &str) -> bool {
-        let within = |own: &str| own.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.0.iter().any(|own| within(own))
+        self.0.iter().any(|own| lies_within(own, section))
     }
+}
+
+/// Whether `key` is `section` or one of its keys.
+fn lies_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Extracts the configuration, mending one error after another, so that all are found: the default or the documented example in place

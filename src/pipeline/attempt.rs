@@ -8,7 +8,7 @@ use super::hand::origin;
 use crate::delivery::{
     Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Withdrawal,
 };
-use crate::event::{Event, NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::event::{Event, Timestamp, UserId, WorkspaceId};
 use crate::notification::Notification;
 use crate::policy::{DeviceView, Workspace};
 use crate::seam::{
@@ -37,6 +37,17 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Ids {
     pub(super) job: JobId,
     pub(super) shown: JobId,
+}
+
+impl Ids {
+    /// Derived once, because each is a SHA-1 over all ids.
+    pub(super) fn of(job: &PushJob) -> Self {
+        let shown = job.shown_id();
+        match job.kind {
+            PushKind::Show => Self { job: shown, shown },
+            PushKind::Withdraw => Self { job: job.id(), shown },
+        }
+    }
 }
 
 /// What is shown or taken back.
@@ -80,13 +91,6 @@ impl<'a> About<'a> {
         match self {
             Self::Event(..) => PushKind::Show,
             Self::Withdrawal(..) => PushKind::Withdraw,
-        }
-    }
-
-    pub(super) fn notification_type(self) -> NotificationType {
-        match self {
-            Self::Event(event, _) => event.kind(),
-            Self::Withdrawal(withdrawal, _) => withdrawal.kind,
         }
     }
 

@@ -1,9 +1,12 @@
 //! What the flow's tests stand on: a pipeline between fakes.
 use std::sync::Arc;
 
-use super::fakes::{Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, record, user};
+use prost::Message as _;
+
+use super::fakes::{Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, NOW, otp, record, user};
 use super::{FlowConfig, InHand, Pipeline};
 use crate::delivery::{Ending, Outcome, Reach, Reason, RetryScope, Tier, Urgency, codec};
+use crate::event::wire;
 use crate::notification::Texts;
 use crate::seam::{Feed, Forward, Record};
 
@@ -92,4 +95,30 @@ pub(super) fn retryable() -> Outcome {
 
 pub(super) fn ended(user: &str, device: &str, ending: Ending) -> (String, String, Ending) {
     (user.into(), device.into(), ending)
+}
+
+/// A Cancel of that event.
+pub(super) fn cancel_of(event: &str, recipients: &[&str]) -> wire::Event {
+    let mut cancel = otp("c", recipients);
+    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: event.into() }));
+    cancel
+}
+
+/// A record's value on the decisions topic.
+pub(super) fn decision(body: wire::decision::Body) -> Vec<u8> {
+    let decision = wire::Decision {
+        workspace_id: "w".into(),
+        r#type: wire::NotificationType::IdentityVerification.into(),
+        event_id: "e".into(),
+        user_id: "u".into(),
+        decision_id: "x".into(),
+        at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
+        body: Some(body),
+    };
+    decision.encode_to_vec()
+}
+
+/// A final one.
+pub(super) fn decided() -> Vec<u8> {
+    decision(wire::decision::Body::Decided(wire::Decided::default()))
 }

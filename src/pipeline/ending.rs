@@ -1,21 +1,19 @@
 //! Act, afterwards: how a job ends, or where it waits for its next attempt. Each of these is one forward and one count, no more. It is
 //! counted when it was published, so that a panic on the way is counted as what follows from it, and only as that.
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Pipeline;
-use super::attempt::{Attempt, Attempted, Held};
+use super::attempt::{Attempt, Attempted, Held, Since};
 use super::plan::Step;
 use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Situation, Wait};
-use crate::event::{Event, NotificationType, UserId};
-use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
+use crate::event::{Event, UserId};
+use crate::seam::{Clock, CredentialId, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
 
 impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F, C> {
     /// Publishes a job's ending. The job is over.
     pub(super) fn end(&self, attempt: &Attempt<'_>, ending: &Ending, attempts: u32, settlement: &Arc<Settlement>) {
-        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let now = self.clock.now();
         let reference = attempt.subject.reference(attempt.workspace);
-        let latency = attempt.since.latency(now, instant);
         let outcome = OutcomeRecord {
             job: attempt.ids.job,
             workspace: reference.workspace,
@@ -25,26 +23,27 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             device: attempt.device.id(),
             ending,
             attempts,
-            latency,
+            latency: attempt.since.latency(now, self.clock.instant()),
             ended_at: now,
             workspace_version: attempt.workspace.version,
             user_version: attempt.user_version,
             withdrawal: attempt.subject.kind() == PushKind::Withdraw,
             traceparent: attempt.since.traceparent(),
         };
-        self.forwarder.outcome(&outcome, settlement);
-        self.balance.job_ended();
-        self.count_ending(attempt.subject.notification_type(), ending, latency);
+        self.publish_ending(&outcome, settlement);
     }
 
-    fn count_ending(&self, kind: NotificationType, ending: &Ending, latency: Duration) {
-        match ending {
-            Ending::Accepted => self.signals.accepted(kind, latency),
+    /// Whatever ended, and wherever: one record, one count.
+    pub(super) fn publish_ending(&self, outcome: &OutcomeRecord<'_>, settlement: &Arc<Settlement>) {
+        self.forwarder.outcome(outcome, settlement);
+        self.balance.job_ended();
+        match outcome.ending {
+            Ending::Accepted => self.signals.accepted(outcome.kind, outcome.latency),
             Ending::Suppressed(_)
             | Ending::Expired(_)
             | Ending::TokenInvalid(_)
             | Ending::NoDevice
-            | Ending::DeadLettered(_) => self.signals.ended(kind, ending),
+            | Ending::DeadLettered(_) => self.signals.ended(outcome.kind, outcome.ending),
         }
     }
 
@@ -86,7 +85,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         settlement: &Arc<Settlement>,
     ) {
         self.balance.job_planned();
-        let latency = self.clock.instant().saturating_duration_since(record.read_at);
+        let (since, now) = (Since::Record(record), self.clock.now());
         let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
         let outcome = OutcomeRecord {
             job: JobId::show(workspace, kind, id, user.as_str(), ""),
@@ -97,16 +96,14 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             device: "",
             ending,
             attempts: 0,
-            latency,
-            ended_at: self.clock.now(),
+            latency: since.latency(now, self.clock.instant()),
+            ended_at: now,
             workspace_version: versions.0,
             user_version: versions.1,
             withdrawal: false,
-            traceparent: record.headers.traceparent(),
+            traceparent: since.traceparent(),
         };
-        self.forwarder.outcome(&outcome, settlement);
-        self.balance.job_ended();
-        self.count_ending(event.kind(), ending, latency);
+        self.publish_ending(&outcome, settlement);
     }
 
     /// Where a job stands after so many attempts.
@@ -154,9 +151,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
 
     pub(super) fn hold(&self, attempt: &Attempt<'_>, held: Held, settlement: &Arc<Settlement>) {
         let job = self.job_of(attempt, attempt.attempts, &held.reason);
-        let credential = held.credential.clone();
-        self.forwarder.publish(Forward::Hold { credential: held.credential, job }, settlement);
-        self.balance.job_forwarded();
+        self.hold_job(job, held.credential, settlement);
+    }
+
+    /// Puts a job into its credential's hold topic for the first time.
+    pub(super) fn hold_job(&self, job: Box<PushJob>, credential: CredentialId, settlement: &Arc<Settlement>) {
+        self.put_back(job, credential.clone(), settlement);
         self.signals.held(&credential);
     }
 

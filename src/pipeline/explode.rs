@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Pipeline;
+use super::attempt::Since;
 use super::hand::{InHand, origin};
 use super::plan::{Planned, Step};
 use crate::delivery::{PushJob, PushKind, Subject, Tier};
@@ -83,18 +84,19 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             Subject::Event(_) => PushKind::Show,
             Subject::Withdrawal(_) => PushKind::Withdraw,
         };
+        let since = Since::Record(record);
         PushJob {
             kind,
             subject,
             user: user.clone(),
             device: device.device_id(),
             attempts: 0,
-            first_seen: self.clock.now().minus(self.clock.instant().saturating_duration_since(record.read_at)),
+            first_seen: since.first_seen(self.clock.now(), self.clock.instant()),
             origin: origin(record),
             last_reason: String::new(),
             maybe_shown: false,
             wait_until: None,
-            traceparent: record.headers.traceparent().map(Into::into),
+            traceparent: since.traceparent().map(Into::into),
         }
     }
 }

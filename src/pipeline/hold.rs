@@ -16,7 +16,7 @@ use super::breaker::Turn;
 use super::hand::InHand;
 use super::job::JobAttempted;
 use crate::delivery::{Ending, PushJob, Reason};
-use crate::seam::{Clock, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Settlement};
+use crate::seam::{Clock, CredentialId, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Settlement};
 
 /// How often a waiting job looks whether its partition is being given back: well within the time that a revoke may drain.
 const LOOK: Duration = Duration::from_millis(250);
@@ -49,11 +49,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 held.reason.as_str().clone_into(&mut job.last_reason);
             }
             if held.tried {
-                return self.put_back(job, held, settlement);
+                return self.put_back(Box::new(job), held.credential, settlement);
             }
             match self.wait_turn(&job, &held, &*record.lease).await {
                 Waited::Try => {}
-                Waited::Yield => return self.put_back(job, held, settlement),
+                Waited::Yield => return self.put_back(Box::new(job), held.credential, settlement),
                 Waited::Expired => {
                     let ending = Ending::Expired(Reason::foreign(&job.last_reason));
                     return self.end_job(&job, None, &ending, settlement);
@@ -89,8 +89,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    fn put_back(&self, job: PushJob, held: Held, settlement: &Arc<Settlement>) {
-        self.forwarder.publish(Forward::Hold { credential: held.credential, job: Box::new(job) }, settlement);
+    /// To the tail of the credential's hold topic.
+    pub(super) fn put_back(&self, job: Box<PushJob>, credential: CredentialId, settlement: &Arc<Settlement>) {
+        self.forwarder.publish(Forward::Hold { credential, job }, settlement);
         self.balance.job_forwarded();
     }
 }

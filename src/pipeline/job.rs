@@ -34,7 +34,10 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         match self.attempt_or_bury(&hand.record, &job, settlement).await {
             JobAttempted::Settled => {}
             JobAttempted::GivenUp => self.fenced(settlement),
-            JobAttempted::Held(held) => self.hold_job(job, *held, settlement),
+            JobAttempted::Held(held) => {
+                let last_reason = held.reason.as_str().to_owned();
+                self.hold_job(Box::new(PushJob { last_reason, ..job }), held.credential, settlement);
+            }
         }
     }
 
@@ -154,7 +157,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             device,
             workspace: &resolved.workspace,
             user_version: resolved.users[0].version(),
-            ids: Ids { job: job.id(), shown: job.shown_id() },
+            ids: Ids::of(job),
             attempts: job.attempts,
             maybe_shown: job.maybe_shown,
             since: Since::Job(job),
@@ -208,17 +211,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             withdrawal: job.kind == PushKind::Withdraw,
             traceparent: job.traceparent.as_deref(),
         };
-        self.forwarder.outcome(&outcome, settlement);
-        self.balance.job_ended();
-        self.signals.ended(job.subject.kind(), ending);
-    }
-
-    fn hold_job(&self, mut job: PushJob, held: Held, settlement: &Arc<Settlement>) {
-        held.reason.as_str().clone_into(&mut job.last_reason);
-        let credential = held.credential.clone();
-        self.forwarder.publish(Forward::Hold { credential: held.credential, job: Box::new(job) }, settlement);
-        self.balance.job_forwarded();
-        self.signals.held(&credential);
+        self.publish_ending(&outcome, settlement);
     }
 }
 

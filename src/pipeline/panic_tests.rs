@@ -1,13 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use prost::Message as _;
-
-use super::bench::{Bench, ended};
-use super::fakes::{Answer, NOW, otp, otp_record, record};
+use super::bench::{Bench, cancel_of, decided, ended};
+use super::fakes::{Answer, otp, otp_record, record};
 use super::{BalanceSnapshot, InHand};
 use crate::delivery::{Ending, PushKind, Reason};
-use crate::event::{TYPE_HEADER, wire};
+use crate::event::TYPE_HEADER;
 use crate::seam::{Feed, Forward, Group, Record};
 
 fn panic_reason() -> Reason {
@@ -32,22 +30,12 @@ async fn dead_lettered_whole(bench: &Bench, record: Record) {
 /// A panic while gathering dead-letters the record byte for byte, whatever kind of record it is.
 #[tokio::test]
 async fn invariant_05_panic_in_gather() {
-    let mut cancel = otp("c", &["u"]);
-    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: "e".into() }));
-    let decided = wire::Decision {
-        workspace_id: "w".into(),
-        r#type: wire::NotificationType::IdentityVerification.into(),
-        event_id: "e".into(),
-        user_id: "u".into(),
-        decision_id: "x".into(),
-        at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
-        body: Some(wire::decision::Body::Decided(wire::Decided::default())),
-    };
+    let cancel = cancel_of("e", &["u"]);
     let lease = |bench: &Bench| Arc::clone(&bench.lease);
     let records: [&dyn Fn(&Bench) -> Record; 4] = [
         &|bench| otp_record(&lease(bench), 4, &otp("e", &["u"])),
         &|bench| otp_record(&lease(bench), 4, &cancel),
-        &|bench| record(Feed::Decision, &lease(bench), 4, "u", decided.encode_to_vec()),
+        &|bench| record(Feed::Decision, &lease(bench), 4, "u", decided()),
         &|bench| Record { feed: Feed::Redrive, ..otp_record(&lease(bench), 4, &otp("e", &["u"])) },
     ];
     for made in records {
@@ -100,9 +88,7 @@ async fn panic_in_a_job() {
 /// A panic in the middle of an explosion, or of a withdrawal from many devices, dead-letters one job; all others are published.
 #[tokio::test]
 async fn invariant_05_panic_in_an_explosion() {
-    let mut cancel = otp("c", &["u"]);
-    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: "e".into() }));
-    for (event, kind) in [(otp("e", &["u"]), PushKind::Show), (cancel, PushKind::Withdraw)] {
+    for (event, kind) in [(otp("e", &["u"]), PushKind::Show), (cancel_of("e", &["u"]), PushKind::Withdraw)] {
         let bench = Bench::new().person("u", 100);
         bench.forwarder.panics_at.lock().unwrap().push(70);
         bench.handle(otp_record(&bench.lease, 0, &event)).await;

@@ -1,39 +1,14 @@
 use std::time::Duration;
 
-use prost::Message as _;
-
 use crate::delivery::{Ending, Outcome, PushKind, Reach, Reason, RetryScope};
 use crate::event::{LIFETIME_MAX, NotificationType, wire};
-use crate::pipeline::bench::{Bench, ended, retryable};
+use crate::pipeline::bench::{Bench, cancel_of, decided, decision, ended, retryable};
 use crate::pipeline::fakes::{NOW, Remembered, otp, otp_record, record};
 use crate::policy::{Preference, Setting, Workspace};
 use crate::seam::{Feed, Forward};
 
-fn cancel_of(event: &str, recipients: &[&str]) -> wire::Event {
-    let mut cancel = otp("c", recipients);
-    cancel.body = Some(wire::event::Body::Cancel(wire::Cancel { event_id: event.into() }));
-    cancel
-}
-
 fn withdraws(forward: &Forward) -> bool {
     matches!(forward, Forward::Job { job, .. } if job.kind == PushKind::Withdraw)
-}
-
-fn decision(body: wire::decision::Body) -> Vec<u8> {
-    let decision = wire::Decision {
-        workspace_id: "w".into(),
-        r#type: wire::NotificationType::IdentityVerification.into(),
-        event_id: "e".into(),
-        user_id: "u".into(),
-        decision_id: "x".into(),
-        at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
-        body: Some(body),
-    };
-    decision.encode_to_vec()
-}
-
-fn decided() -> Vec<u8> {
-    decision(wire::decision::Body::Decided(wire::Decided::default()))
 }
 
 /// The person switched these types off.
