@@ -6,6 +6,7 @@
 //! - adapters, which never import each other: [`provider`], [`kafka`], [`store`], [`telemetry`]
 //! - flow, which knows traits only: [`pipeline`], [`worker`]
 //! - edge: [`sandbox`], [`command`], [`config`], [`app`]
+mod allowance;
 pub mod app;
 pub mod command;
 pub mod config;

@@ -4,7 +4,6 @@
 //! push as data. Several apps, environments, teams and projects live side by side; each credential has connections of its own.
 //! It deliberately counts nothing and retries nothing but what a provider's client may resend at once.
 //! It fails at start only, with every problem of every credential at once.
-mod allowance;
 mod answer;
 pub mod apns;
 pub mod fcm;
@@ -23,11 +22,11 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
+use crate::allowance::Allowance;
 use crate::delivery::{Outcome, Push, Reason};
 use crate::policy::{DeviceView, Environment, Platform};
 use crate::seam::{Clock, CredentialId, PushProvider};
 use crate::settings::Problems;
-use allowance::Allowance;
 use apns::config::ApnsConfig;
 use fcm::config::FcmConfig;
 use http2::{Pool, PoolConfig, PoolStats};

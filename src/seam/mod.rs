@@ -28,7 +28,7 @@ use crate::policy::{DeviceView, Installation, UserEntry, Workspace};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what} is unavailable: {why}")]
 pub struct Unavailable {
-    /// What: `policy store`, `Kafka`.
+    /// What: `policy store`, `policy row`, `Kafka`.
     pub what: &'static str,
     /// What it said.
     pub why: String,

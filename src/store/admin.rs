@@ -41,6 +41,15 @@ impl Admin {
     }
 }
 
+/// How much of a chunk is in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Published {
+    All,
+    /// All but the rows that this version cannot read.
+    Readable,
+    Nothing,
+}
+
 impl Inner {
     /// Makes every copy of what was touched old: in this process at once, elsewhere by a newer copy in Redis, which tells everybody who
     /// read the one before.
@@ -55,9 +64,12 @@ impl Inner {
             if chunk.is_empty() {
                 break;
             }
-            if !self.publish(redis, &chunk).await {
+            let published = self.publish(redis, &chunk).await;
+            if published != Published::All {
                 telemetry::not_announced();
                 announced = Announced::NotYet;
+            }
+            if published == Published::Nothing {
                 break;
             }
             chunk = Wanted::default();
@@ -78,8 +90,14 @@ impl Inner {
     }
 
     /// Reads what is there now, which is what was written or newer, and offers it to Redis.
-    async fn publish(&self, redis: &Redis, touched: &Wanted) -> bool {
-        let Ok((found, read_at)) = self.store.read(touched.clone()).await else { return false };
-        redis.offer(touched, &found, read_at).await.is_some_and(|offered| !offered.contains(&Offered::Late))
+    async fn publish(&self, redis: &Redis, touched: &Wanted) -> Published {
+        let Ok((found, read_at)) = self.store.read(touched.clone()).await else { return Published::Nothing };
+        match redis.offer(touched, &found, read_at).await {
+            Some(offered) if offered.contains(&Offered::Late) => Published::Nothing,
+            None => Published::Nothing,
+            // The copy of such a row stays as it was.
+            Some(_) if found.unreadable().next().is_some() => Published::Readable,
+            Some(_) => Published::All,
+        }
     }
 }

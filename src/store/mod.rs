@@ -1,11 +1,11 @@
 //! The policy store: workspaces' settings, people's preferences and devices, and which events were withdrawn.
 //!
-//! PostgreSQL or SQLite is the truth; Redis, if there is one, stands in front of it, and a cache in this process in front of that. The point is freshness with a bound that can be
-//! stated: a copy is used for at most one TTL, counted from its read at the store, and changes reach the caches within milliseconds.
+//! PostgreSQL or SQLite is the truth; Redis, if there is one, stands in front of it, and a cache in this process in front of
+//! that. The point is freshness with a bound that can be stated: a copy is used for at most one TTL, counted from its read at the store, and changes reach the caches within milliseconds.
 //! Deliberately not here: the rule that decides (`policy`), and who may write what.
 //!
 //! It fails as [`crate::seam::Unavailable`]: while nothing can be reached, the last known values serve up to `policy.max_stale_s`, and
-//! after that the caller waits. It never guesses, and never drops.
+//! after that the caller waits. Whoever asks for a row that this version cannot read waits too. It never guesses, and never drops.
 mod admin;
 mod cache;
 pub mod config;
@@ -19,6 +19,7 @@ mod redis;
 mod round;
 mod schema;
 mod telemetry;
+mod unreadable;
 mod write;
 
 pub use admin::{Admin, Announced};

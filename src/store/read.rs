@@ -1,13 +1,15 @@
 //! Reading the store of record: any number of people, workspaces and withdrawals in one statement, hence in one snapshot.
 //!
 //! The point: a person's version, preferences and devices never come from different moments. It deliberately does not cache. A row that
-//! this version cannot read (a setting of a newer one, say) is an error, never a default: nobody is rung against policy.
+//! this version cannot read (a setting of a newer one, say) is [`Unreadable`], never a default: nobody is rung against policy, and
+//! everybody else is answered.
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::database::{Arg, Database, Row, Sql};
+use super::unreadable::{Readable, Unreadable};
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{
     Detail, Device, Environment, Installation, Platform, Preference, Setting, Token, User, UserEntry, Workspace,
@@ -58,8 +60,8 @@ impl Wanted {
 /// What was read, in the order of [`Wanted`].
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    pub(super) workspaces: Vec<Arc<Workspace>>,
-    pub(super) users: Vec<UserEntry>,
+    pub(super) workspaces: Vec<Readable<Arc<Workspace>>>,
+    pub(super) users: Vec<Readable<UserEntry>>,
     /// Until when each is withdrawn.
     pub(super) events: Vec<Option<Timestamp>>,
 }
@@ -72,6 +74,12 @@ impl Found {
             users: self.users.drain(..wanted.users.len()).collect(),
             events: self.events.drain(..wanted.events.len()).collect(),
         }
+    }
+
+    /// The rows that this version cannot read.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Arc<Unreadable>> {
+        let workspaces = self.workspaces.iter().filter_map(|row| row.as_ref().err());
+        workspaces.chain(self.users.iter().filter_map(|row| row.as_ref().err()))
     }
 }
 
@@ -123,15 +131,15 @@ impl Database {
             wanted.events.iter().map(|key| [key.workspace.as_str(), key.kind.name(), key.event.as_str()]).collect(),
         );
         let rows = self.rows(READ, &[Arg::Text(&users), Arg::Text(&workspaces), Arg::Text(&events)]).await?;
-        Rows::decode(&rows)?.in_order_of(wanted)
+        Ok(Rows::decode(&rows)?.in_order_of(wanted))
     }
 }
 
 /// The rows by their keys.
 #[derive(Default)]
 struct Rows<'a> {
-    users: HashMap<(&'a str, &'a str), UserEntry>,
-    workspaces: HashMap<&'a str, Arc<Workspace>>,
+    users: HashMap<(&'a str, &'a str), Readable<UserEntry>>,
+    workspaces: HashMap<&'a str, Readable<Arc<Workspace>>>,
     events: HashMap<(&'a str, &'a str, &'a str), Timestamp>,
 }
 
@@ -142,10 +150,12 @@ impl<'a> Rows<'a> {
             let (workspace, id) = (row.text(1)?, row.text(2)?);
             match row.text(0)? {
                 "user" => {
-                    all.users.insert((workspace, id), user(row)?);
+                    let entry = user(row).map_err(|why| Unreadable::new(workspace, Some(id), why));
+                    all.users.insert((workspace, id), entry);
                 }
                 "workspace" => {
-                    all.workspaces.insert(workspace, Arc::new(self::workspace(row)?));
+                    let entry = self::workspace(row).map(Arc::new);
+                    all.workspaces.insert(workspace, entry.map_err(|why| Unreadable::new(workspace, None, why)));
                 }
                 _ => {
                     all.events.insert((workspace, row.text(4)?, id), Timestamp(row.int(3)?));
@@ -155,71 +165,75 @@ impl<'a> Rows<'a> {
         Ok(all)
     }
 
-    fn in_order_of(&self, wanted: &Wanted) -> Result<Found, sqlx::Error> {
+    fn in_order_of(&self, wanted: &Wanted) -> Found {
         let user = |key: &UserKey| self.users.get(&(key.workspace.as_str(), key.user.as_str())).cloned();
         let workspace = |id: &WorkspaceId| self.workspaces.get(id.as_str()).cloned();
         let event =
             |key: &EventKey| self.events.get(&(key.workspace.as_str(), key.kind.name(), key.event.as_str())).copied();
-        Ok(Found {
-            workspaces: wanted
-                .workspaces
-                .iter()
-                .map(|id| workspace(id).unwrap_or_else(|| Arc::new(Workspace::unknown())))
-                .collect(),
-            users: wanted.users.iter().map(|key| user(key).unwrap_or_else(UserEntry::unknown)).collect(),
+        let unknown_workspace = || Ok(Arc::new(Workspace::unknown()));
+        Found {
+            workspaces: wanted.workspaces.iter().map(|id| workspace(id).unwrap_or_else(unknown_workspace)).collect(),
+            users: wanted.users.iter().map(|key| user(key).unwrap_or_else(|| Ok(UserEntry::unknown()))).collect(),
             events: wanted.events.iter().map(event).collect(),
-        })
+        }
     }
 }
 
-fn user(row: &Row) -> Result<UserEntry, sqlx::Error> {
+/// What is wrong with a row, and with which part of it.
+type Wrong = String;
+
+fn user(row: &Row) -> Result<UserEntry, Wrong> {
     let mut user = User { version: version(row)?, ..Default::default() };
-    for (kind, preference) in list::<(NotificationType, Preference)>(row, 4)? {
+    for (kind, preference) in list::<(NotificationType, Preference)>(row, 4, "its preferences")? {
         user.preferences[kind.index()] = preference;
     }
-    for (id, platform, app, environment, token, locale, registered_at) in list::<DeviceRow>(row, 5)? {
+    const DEVICES: &str = "its devices";
+    for (id, platform, app, environment, token, locale, registered_at) in list::<DeviceRow>(row, 5, DEVICES)? {
         user.devices.push(Device {
-            id: DeviceId::new(id).map_err(unreadable)?,
+            id: DeviceId::new(id).map_err(wrong(DEVICES))?,
             installation: Installation { platform, app: app.into(), environment, token: Token::new(token) },
             locale,
             registered_at: Timestamp(registered_at),
         });
     }
     user.devices.sort_unstable_by(|one, two| one.id.cmp(&two.id));
-    UserEntry::pack(&user).map_err(unreadable)
+    UserEntry::pack(&user).map_err(wrong(DEVICES))
 }
 
 type DeviceRow = (String, Platform, String, Environment, String, String, i64);
 
-fn workspace(row: &Row) -> Result<Workspace, sqlx::Error> {
+fn workspace(row: &Row) -> Result<Workspace, Wrong> {
     let mut workspace = Workspace {
         version: version(row)?,
-        display_name: row.text(5)?.to_owned(),
-        detail: detail(row.text(6)?)?,
+        display_name: row.text(5).map_err(wrong("its display name"))?.to_owned(),
+        detail: detail(row)?,
         ..Workspace::unknown()
     };
-    for (kind, setting) in list::<(NotificationType, Setting)>(row, 4)? {
+    for (kind, setting) in list::<(NotificationType, Setting)>(row, 4, "its settings")? {
         workspace.settings[kind.index()] = setting;
     }
     Ok(workspace)
 }
 
-fn detail(text: &str) -> Result<Detail, sqlx::Error> {
-    serde_json::from_value(text.into()).map_err(unreadable)
+fn detail(row: &Row) -> Result<Detail, Wrong> {
+    const PART: &str = "its detail";
+    serde_json::from_value(row.text(6).map_err(wrong(PART))?.into()).map_err(wrong(PART))
 }
 
-fn version(row: &Row) -> Result<u64, sqlx::Error> {
-    u64::try_from(row.int(3)?).map_err(unreadable)
+fn version(row: &Row) -> Result<u64, Wrong> {
+    const PART: &str = "its version";
+    u64::try_from(row.int(3).map_err(wrong(PART))?).map_err(wrong(PART))
 }
 
 /// A JSON array; NULL is an empty one.
-fn list<T: DeserializeOwned>(row: &Row, column: usize) -> Result<Vec<T>, sqlx::Error> {
-    match row.text_or_empty(column)? {
+fn list<T: DeserializeOwned>(row: &Row, column: usize, part: &'static str) -> Result<Vec<T>, Wrong> {
+    match row.text_or_empty(column).map_err(wrong(part))? {
         "" => Ok(Vec::new()),
-        json => serde_json::from_str(json).map_err(unreadable),
+        json => serde_json::from_str(json).map_err(wrong(part)),
     }
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
+/// A decoder's error names a word that it does not know, or a type: never a token, which is text and may be any.
+fn wrong<E: std::fmt::Display>(part: &'static str) -> impl Fn(E) -> Wrong {
+    move |error| format!("{part}: {error}")
 }

@@ -2,10 +2,11 @@
 //!
 //! The point: the load on the store has a bound, with Redis or without, and the more is asked the cheaper each answer gets. A worker that
 //! starts with ten thousand records in hand does not send ten thousand statements. Deliberately no waiting for company: a read that finds
-//! a free connection goes at once. Fails as the statement does, for all who were in it, or when the store's time-out is over.
+//! a free connection goes at once. Fails as the statement does, for all who were in it, or when the store's time-out is over; a row that
+//! cannot be read fails those who asked for it.
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -14,6 +15,7 @@ use super::config::PolicyConfig;
 use super::database::Database;
 use super::error::unavailable;
 use super::read::{Found, Wanted};
+use super::unreadable::Told;
 use crate::seam::Unavailable;
 
 /// Most keys of one statement; one request may have more. About 100 kB of answer.
@@ -35,12 +37,14 @@ pub(super) struct Reader {
     /// One for each statement at once.
     statements: Arc<Semaphore>,
     timeout: Duration,
+    unreadable: Told,
 }
 
 impl Reader {
     pub(super) fn new(database: Arc<Database>, caches: Arc<Caches>, config: &PolicyConfig) -> Arc<Self> {
         let statements = Arc::new(Semaphore::new(config.store_concurrency as usize));
-        Arc::new(Self { database, caches, waiting: Mutex::default(), statements, timeout: config.store_timeout() })
+        let (waiting, timeout, unreadable) = (Mutex::default(), config.store_timeout(), Told::default());
+        Arc::new(Self { database, caches, waiting, statements, timeout, unreadable })
     }
 
     /// Reads what is wanted.
@@ -104,6 +108,9 @@ impl Reader {
         }
         let read_at = self.caches.now();
         let found = self.database.read(&all).await.map_err(|error| unavailable(&error));
+        if let Ok(found) = &found {
+            found.unreadable().for_each(|row| self.unreadable.tell(row, Instant::now()));
+        }
         let mut rest = found;
         for Request { wanted, answer } in batch {
             let own = match &mut rest {
@@ -115,3 +122,7 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

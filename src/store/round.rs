@@ -1,7 +1,8 @@
 //! One round of reading what the in-process cache did not have: one exchange with Redis, then one statement at the store for the rest.
 //!
 //! The point: however many recipients an event has, they cost one round trip. It deliberately keeps nothing itself; each value goes
-//! through its [`Lead`]. Where nothing can be reached, the last known values serve, for all that is missing or not at all.
+//! through its [`Lead`]. Where nothing can be reached, the last known values serve, for all that is missing or not at all. A row that
+//! cannot be read fails this round after everything else it read was kept, so that nobody else waits for it.
 use std::sync::Arc;
 
 use super::cache::{Fingerprint, Kept, Lead, Level, Moment, Value};
@@ -9,6 +10,7 @@ use super::policy::{Inner, Place};
 use super::read::{EventKey, Found, UserKey, Wanted};
 use super::redis::{Copied, Copies, Offered};
 use super::telemetry;
+use super::unreadable::Readable;
 use crate::event::{Timestamp, WorkspaceId};
 use crate::policy::{UserEntry, Workspace};
 use crate::seam::Unavailable;
@@ -57,8 +59,8 @@ impl<K: Clone, V: Value + Send + Sync + 'static> Asked<K, V> {
         }
     }
 
-    /// Redis has a newer one than the store had a moment ago.
-    fn overtaken(self) -> Self {
+    /// It cannot be had in this round: Redis has a newer one than the store had a moment ago, or the row cannot be read.
+    fn give_up(self) -> Self {
         Self { state: State::Done(None), ..self }
     }
 
@@ -136,7 +138,7 @@ impl Round {
             self = match inner.store.read(wanted.clone()).await {
                 Ok((found, read_at)) => {
                     inner.reads.store.increment(wanted.len() as u64);
-                    self.take_found(&wanted, found, read_at, inner).await
+                    self.take_found(&wanted, found, read_at, inner).await?
                 }
                 Err(unavailable) => self.last_known(inner, &unavailable)?,
             };
@@ -169,7 +171,14 @@ impl Round {
         }
     }
 
-    async fn take_found(self, wanted: &Wanted, found: Found, read_at: Moment, inner: &Inner) -> Self {
+    async fn take_found(
+        self,
+        wanted: &Wanted,
+        found: Found,
+        read_at: Moment,
+        inner: &Inner,
+    ) -> Result<Self, Unavailable> {
+        let unreadable = found.unreadable().next().map(|row| row.unavailable());
         // Before it is kept here: Redis knows whether it was overtaken on its way, and tracks it from here on.
         let offered = match &inner.redis {
             Some(redis) => redis.offer(wanted, &found, read_at).await.unwrap_or_default(),
@@ -185,7 +194,10 @@ impl Round {
             .collect();
         let users =
             self.users.into_iter().map(|asked| place(asked, &mut entries, &mut offered, (read_at, now))).collect();
-        Self { workspace, users, event: self.event, closed }
+        match unreadable {
+            None => Ok(Self { workspace, users, event: self.event, closed }),
+            Some(unavailable) => Err(unavailable),
+        }
     }
 
     /// The last known values, if there is one for each that is missing. Whether an event was withdrawn is never assumed.
@@ -205,19 +217,20 @@ impl Round {
     }
 }
 
-/// Gives the next value found, and what Redis said of it, to who misses one.
+/// Gives the next value found, and what Redis said of it if it was offered, to who misses one.
 fn place<K: Clone, V: Value + Send + Sync + 'static>(
     asked: Asked<K, V>,
-    values: &mut impl Iterator<Item = V>,
+    values: &mut impl Iterator<Item = Readable<V>>,
     offered: &mut impl Iterator<Item = Offered>,
     (read_at, now): (Moment, Moment),
 ) -> Asked<K, V> {
     if asked.missing().is_none() {
         return asked;
     }
-    match (values.next(), offered.next()) {
-        (_, Some(Offered::Overtaken | Offered::Late)) | (None, _) => asked.overtaken(),
-        (Some(value), Some(Offered::Held) | None) => asked.take(value, read_at, now),
+    let Some(Ok(value)) = values.next() else { return asked.give_up() };
+    match offered.next() {
+        Some(Offered::Overtaken | Offered::Late) => asked.give_up(),
+        Some(Offered::Held) | None => asked.take(value, read_at, now),
     }
 }
 

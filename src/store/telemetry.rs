@@ -70,6 +70,21 @@ pub(super) fn not_announced() {
     tracing::warn!("a change of policy was made but could not be announced: other processes see it after one TTL");
 }
 
+/// Asked for by somebody who now waits.
+pub(super) fn unreadable(is_user: bool) {
+    let kind = if is_user { "user" } else { "workspace" };
+    counter!("watchbell_policy_unreadable_rows_total", "kind" => kind).increment(1);
+}
+
+pub(super) fn unreadable_row(workspace: &str, user: Option<&str>, why: &str) {
+    tracing::error!(
+        workspace,
+        user,
+        why,
+        "this version cannot read a row of the policy store, and what is for its owner waits: run a newer version, or mend the row"
+    );
+}
+
 pub(super) fn last_known_used(why: &str) {
     tracing::warn!(why, "neither Redis nor the policy store answers: the last known policy is used");
 }

@@ -29,6 +29,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "Times that Redis answered but must not be used: a replica, a cluster, too old",
     ),
     (Gauge, "watchbell_policy_redis_up", "1 while Redis is in use and changes of policy arrive as they are made"),
+    (
+        Counter,
+        "watchbell_policy_unreadable_rows_total",
+        "Reads of a row that this version cannot read and whose owner waits, by kind: user, workspace: alert on it",
+    ),
     (Counter, "watchbell_policy_unannounced_changes_total", "Changes of policy that others see after one TTL only"),
     (
         Gauge,

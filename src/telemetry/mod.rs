@@ -6,6 +6,8 @@
 //! It deliberately holds no logic: what happened is decided elsewhere. Labels come from closed sets, secrets never get here.
 //!
 //! It fails only at the start: a log filter that is none, a second recorder.
+#[cfg(test)]
+pub(crate) mod captured;
 mod catalog;
 pub mod config;
 pub mod flow;

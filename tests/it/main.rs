@@ -22,6 +22,7 @@ mod store_import;
 mod store_redis;
 mod store_support;
 mod store_tls;
+mod store_versions;
 mod support;
 mod trace;
 mod worker;

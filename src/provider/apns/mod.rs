@@ -19,8 +19,8 @@ pub(super) use token::TEST_KEY;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allowance::Allowance;
 use super::http2::{Endpoint, Pool, PoolConfig, WarmUp, tls_config};
+use crate::allowance::Allowance;
 use crate::policy::Environment;
 use crate::seam::{Clock, CredentialId};
 use crate::settings::Problems;

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
 use super::exchange::{Exchange, Grant};
+use crate::allowance::Allowance;
 use crate::delivery::{Outcome, Reach, Reason, RetryScope};
-use crate::provider::allowance::Allowance;
 use crate::seam::Clock;
 
 /// Renewal begins this long before the end of a token's life; Google's own libraries begin 225 s before.

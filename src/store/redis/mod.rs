@@ -137,13 +137,13 @@ impl Redis {
         Some(Copies { workspaces, users, events })
     }
 
-    /// Puts what was read at the store into Redis, unless it holds something newer. One answer for each workspace, then each user;
-    /// `None` if Redis cannot be asked.
+    /// Puts what was read at the store into Redis, unless it holds something newer. One answer for each workspace, then each user, that
+    /// could be read; `None` if Redis cannot be asked.
     pub(super) async fn offer(&self, wanted: &Wanted, found: &Found, read_at: Moment) -> Option<Vec<Offered>> {
         let session = self.link.session()?;
         let mut request = pipe();
         request.cmd("TIME");
-        let count = wanted.workspaces.len() + wanted.users.len();
+        let count = wanted.workspaces.len() + wanted.users.len() - found.unreadable().count();
         if count > 0 {
             self.write_values(&session, &mut request, wanted, found, read_at);
         }
@@ -172,9 +172,11 @@ impl Redis {
         read_at: Moment,
     ) {
         let workspaces = wanted.workspaces.iter().zip(&found.workspaces);
+        let workspaces = workspaces.filter_map(|(id, value)| Some((id, value.as_ref().ok()?)));
         let workspaces = workspaces
             .map(|(id, value)| (session.keys.workspace(id.as_str()), value.version, workspace_payload(value)));
         let users = wanted.users.iter().zip(&found.users);
+        let users = users.filter_map(|(key, value)| Some((key, value.as_ref().ok()?)));
         let users = users.map(|(key, value)| (session.keys.user(key), value.version(), value.as_bytes().to_vec()));
         let values: Vec<_> = workspaces.chain(users).collect();
         let age = self.link.caches.now().ms_since(read_at);

@@ -22,7 +22,7 @@ enum Layer {
     Domain(&'static [&'static str]),
     /// The traits between the layers: types of the domain, one `Notify`, and the system's clock behind a trait.
     Seam,
-    /// The tools that the sections of the configuration share: no module of ours.
+    /// Small tools that everybody may use: they know no module of ours.
     Base,
     Adapter,
     Flow,
@@ -30,13 +30,14 @@ enum Layer {
 }
 
 /// Every module of the crate's root. A new one must say here where it stands.
-const MODULES: [(&str, Layer); 15] = [
+const MODULES: [(&str, Layer); 16] = [
     ("event", Layer::Domain(&[])),
     ("policy", Layer::Domain(&["event"])),
     ("notification", Layer::Domain(&["event", "policy"])),
     ("delivery", Layer::Domain(&["event", "policy", "notification"])),
     ("seam", Layer::Seam),
     ("settings", Layer::Base),
+    ("allowance", Layer::Base),
     ("provider", Layer::Adapter),
     ("kafka", Layer::Adapter),
     ("store", Layer::Adapter),
@@ -144,11 +145,11 @@ fn may_know(path: &str, layer: Layer, named: &Named) -> Option<&'static str> {
         Layer::Domain(below) => (!below.contains(&other) && other != "settings")
             .then_some("the domain knows only event < policy < notification < delivery, each those before it"),
         Layer::Seam => (!DOMAIN.contains(&other)).then_some("the seams know the domain alone"),
-        Layer::Base => Some("the tools of the configuration know no module of ours"),
-        Layer::Adapter => (!DOMAIN.contains(&other) && !["seam", "settings"].contains(&other))
+        Layer::Base => Some("the tools that everybody may use know no module of ours"),
+        Layer::Adapter => (!DOMAIN.contains(&other) && !["seam", "settings", "allowance"].contains(&other))
             .then_some("an adapter knows the domain and the seams, and never another adapter, the flow or the edge"),
         Layer::Flow => (!DOMAIN.contains(&other)
-            && !["seam", "settings", "telemetry", "pipeline", "worker"].contains(&other))
+            && !["seam", "settings", "allowance", "telemetry", "pipeline", "worker"].contains(&other))
         .then_some("the flow knows the domain, the seams and telemetry; it meets adapters through traits only"),
         Layer::Edge => None,
     }

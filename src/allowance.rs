@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// At most `max` times in each window; the window begins with the first time.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     max: u32,
     window: Duration,
     /// Since when, and how often since.
@@ -12,17 +12,17 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) const fn new(max: u32, window: Duration) -> Self {
+    pub(crate) const fn new(max: u32, window: Duration) -> Self {
         Self { max, window, used: Mutex::new(None) }
     }
 
     /// One line a minute about what is misconfigured: a thousand pushes in flight find it at once.
-    pub(super) const fn one_line_a_minute() -> Self {
+    pub(crate) const fn one_line_a_minute() -> Self {
         Self::new(1, Duration::from_secs(60))
     }
 
     /// Whether it may happen once more now; a yes counts.
-    pub(super) fn take(&self, now: Instant) -> bool {
+    pub(crate) fn take(&self, now: Instant) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, times) =
             used.filter(|(since, _)| now.saturating_duration_since(*since) < self.window).unwrap_or((now, 0));
