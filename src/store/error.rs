@@ -28,9 +28,9 @@ pub enum OpenError {
         /// The version that this program needs.
         needed: i64,
     },
-    /// It was migrated by a newer version.
+    /// It was migrated by a newer version, to a schema on which this program may not work.
     #[error(
-        "the policy store's schema is at version {found}, newer than the {needed} that this version knows: run the version that \
+        "the policy store's schema is at version {found}, too new for this version, which knows {needed}: run the version that \
          migrated it, or a newer one"
     )]
     Newer {

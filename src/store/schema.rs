@@ -1,12 +1,15 @@
 //! The schema and its version: applied by `watchbell migrate`, checked by everything else.
 //!
-//! The point: a program never works on tables that it does not know. It deliberately never migrates by itself, because workers of two
-//! versions run side by side during a deploy. Each migration is applied whole or not at all.
+//! The point: a program never works on tables that it cannot use. It deliberately never migrates by itself, because workers of two
+//! versions run side by side during a deploy: first comes a migration that only adds, on which the older workers go on and start again;
+//! one that takes away comes when they are gone, and raises `minimum_reader` in the table `compatibility`, so that none of them starts.
+//! Each migration is applied whole or not at all.
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::config::PolicyConfig;
 use super::database::{Database, Engine, Missing, Sql};
 use super::error::{OpenError, told};
+use super::telemetry;
 
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -33,7 +36,8 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Brings the store to the version that this program needs, and gives it a name of its own if it has none.
+/// Brings the store to the version that this program needs, and gives it a name of its own if it has none. A newer schema stays as it is,
+/// if this program may work on it.
 ///
 /// `renamed` gives it a new name: after a backup was restored, so that what Redis still holds of the newer state is not used.
 pub async fn migrate(config: &PolicyConfig, renamed: bool) -> Result<Migrated, OpenError> {
@@ -46,11 +50,16 @@ pub async fn migrate(config: &PolicyConfig, renamed: bool) -> Result<Migrated, O
 async fn migrate_database(database: &Database, renamed: bool) -> Result<Migrated, OpenError> {
     let migrator = migrator(database);
     let from = applied(database).await?.last().map_or(0, |(version, _)| *version);
+    let to = needed(matches!(database.engine, Engine::Postgres(_)));
+    if from > to {
+        check(database).await?;
+        name(database, renamed).await.map_err(|error| OpenError::Migration(told(&error)))?;
+        return Ok(Migrated { from, to: from });
+    }
     let run = match &database.engine {
         Engine::Postgres(pool) => migrator.run(pool).await,
         Engine::Sqlite(file) => migrator.run(&file.write).await,
     };
-    let to = needed(matches!(database.engine, Engine::Postgres(_)));
     run.map_err(|error| match error {
         MigrateError::VersionMismatch(version) => OpenError::Altered(version),
         MigrateError::VersionMissing(_) => OpenError::Newer { found: from, needed: to },
@@ -71,16 +80,14 @@ async fn name(database: &Database, renamed: bool) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
-/// Refuses a store whose schema is not the one that this program knows.
+/// Refuses a store on whose schema this program may not work.
 pub(super) async fn check(database: &Database) -> Result<(), OpenError> {
     let applied = applied(database).await?;
     let needed = needed(matches!(database.engine, Engine::Postgres(_)));
     let found = applied.last().map_or(0, |(version, _)| *version);
-    if found > needed {
-        return Err(OpenError::Newer { found, needed });
-    }
     for migration in migrator(database).iter() {
         match applied.iter().find(|(version, _)| *version == migration.version) {
+            None if found > needed => return Err(OpenError::Newer { found, needed }),
             None => return Err(OpenError::Unmigrated { found, needed }),
             Some((version, checksum)) if *checksum != hex(&migration.checksum) => {
                 return Err(OpenError::Altered(*version));
@@ -88,7 +95,20 @@ pub(super) async fn check(database: &Database) -> Result<(), OpenError> {
             Some(_) => {}
         }
     }
+    if found > needed {
+        let minimum = minimum_reader(database).await.map_err(|error| OpenError::Unreachable(told(&error)))?;
+        if minimum > needed {
+            return Err(OpenError::Newer { found, needed });
+        }
+        telemetry::newer_schema(found, needed);
+    }
     Ok(())
+}
+
+/// The version of the oldest program that may work on this schema.
+async fn minimum_reader(database: &Database) -> Result<i64, sqlx::Error> {
+    let rows = database.rows("SELECT minimum_reader FROM compatibility".into(), &[]).await?;
+    rows.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.int(0))
 }
 
 /// The name of this store's present life.

@@ -70,6 +70,14 @@ pub(super) fn not_announced() {
     tracing::warn!("a change of policy was made but could not be announced: other processes see it after one TTL");
 }
 
+pub(super) fn newer_schema(found: i64, known: i64) {
+    tracing::info!(
+        found,
+        known,
+        "the policy store was migrated by a newer version; what this version needs is still there"
+    );
+}
+
 /// Asked for by somebody who now waits.
 pub(super) fn unreadable(is_user: bool) {
     let kind = if is_user { "user" } else { "workspace" };

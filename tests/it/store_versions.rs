@@ -4,6 +4,7 @@ use sqlx::{Connection as _, Executor as _};
 use watchbell::event::NotificationType::OtpReceived;
 use watchbell::policy::{Preference, Setting};
 use watchbell::seam::PolicySource as _;
+use watchbell::store::{Migrated, OpenError, migrate, open};
 
 use crate::store_support::{Kind, Place, ask, preference, setting, user, ws};
 
@@ -64,4 +65,44 @@ async fn an_unreadable_row_costs_its_owner_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_row_costs_its_owner_sqlite() {
     an_unreadable_row_costs_its_owner(Kind::Sqlite).await;
+}
+
+/// A newer version migrated the store: this one starts on it, and again after each restart, until a migration says that it is too old.
+async fn an_older_version_starts_until_it_is_too_old(kind: Kind) {
+    let place = Place::empty(kind);
+    let known = migrate(&place.config, false).await.unwrap().to;
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (999, 'later', true, 'x', 0)";
+    execute(kind, &place, later).await;
+    let starts = async || {
+        let policy = open(&place.config).await.unwrap();
+        ask(&policy, "acme", &["ada"]).await.unwrap();
+        policy.close().await;
+    };
+    starts().await;
+    assert_eq!(migrate(&place.config, false).await.unwrap(), Migrated { from: 999, to: 999 });
+    let own =
+        "UPDATE compatibility SET minimum_reader = (SELECT max(version) FROM _sqlx_migrations WHERE version < 999)";
+    execute(kind, &place, own).await;
+    starts().await;
+
+    execute(kind, &place, "UPDATE compatibility SET minimum_reader = 999").await;
+    for refused in [open(&place.config).await.err().unwrap(), migrate(&place.config, false).await.err().unwrap()] {
+        assert!(matches!(refused, OpenError::Newer { found: 999, needed } if needed == known), "{refused}");
+        let told = refused.to_string();
+        assert!(
+            told.contains("too new for this version") && told.contains("run the version that migrated it"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_starts_until_it_is_too_old_postgres() {
+    an_older_version_starts_until_it_is_too_old(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_starts_until_it_is_too_old_sqlite() {
+    an_older_version_starts_until_it_is_too_old(Kind::Sqlite).await;
 }
