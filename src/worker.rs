@@ -4,7 +4,9 @@
 //! acknowledged). Different keys run at the same time, far beyond the number of partitions. Records without a key have no order.
 //!
 //! How: a lane for each key that has work. The first record of a key starts a task; what arrives meanwhile waits in the lane, and the
-//! same task takes it up when it is done, so a busy key costs no new task and the loop waits for nobody.
+//! same task takes it up when it is done, so a busy key costs no new task and the loop waits for nobody. A key with much waiting behind it
+//! is an offender (its producer gives one key to what needs no order): [`Lanes::longest`] shows it, and a line of the log says where its
+//! records are.
 //!
 //! It deliberately knows nothing of budgets (the source takes a permit for each record before it hands it over), of commits (the
 //! record's lease), and of what handling means (the [`Pipeline`]).
@@ -15,15 +17,21 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
 
+use crate::allowance::Allowance;
+use crate::event::NotificationType;
 use crate::pipeline::{InHand, Pipeline};
 use crate::seam::{Clock, Feed, Forwarder, PolicySource, PushProvider, Record, RecordSource};
 
-/// Runs one source until it is closed and everything that it handed out has come to an end.
-pub async fn run<R, S, P, F, C>(mut source: R, pipeline: Arc<Pipeline<S, P, F, C>>)
+/// So many records that wait behind one of their key are told about: at 100 ms a push the last of them waits for more than six seconds.
+const BACKLOG_TOLD: usize = 64;
+
+/// Runs one source until it is closed and everything that it handed out has come to an end. Sources may share `lanes`.
+pub async fn run<R, S, P, F, C>(mut source: R, pipeline: Arc<Pipeline<S, P, F, C>>, lanes: Arc<Lanes>)
 where
     R: RecordSource,
     S: PolicySource,
@@ -31,7 +39,6 @@ where
     F: Forwarder,
     C: Clock,
 {
-    let lanes = Arc::new(Lanes::default());
     let tasks = TaskTracker::new();
     while let Some(batch) = source.receive().await {
         for record in batch {
@@ -100,10 +107,17 @@ where
 }
 
 /// The keys that have work, and what waits for them.
-#[derive(Default)]
-struct Lanes {
+pub struct Lanes {
     hasher: RandomState,
     busy: Mutex<Busy>,
+    /// Lines about keys with a long backlog.
+    lines: Allowance,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), busy: Mutex::default(), lines: Allowance::one_line_a_minute() }
+    }
 }
 
 /// By the hash of the key; `None` while nothing waits behind the record that is being handled.
@@ -133,6 +147,19 @@ impl std::hash::Hasher for IdentityHasher {
 }
 
 impl Lanes {
+    /// How many records wait behind one of their key, in the longest lane of each type, by [`NotificationType::index`]. Looks at every
+    /// lane, of which there are as many as records in flight: for a scrape, not for the flow.
+    pub fn longest(&self) -> [usize; NotificationType::COUNT] {
+        let mut longest = [0; NotificationType::COUNT];
+        for waiting in self.lock().values().flatten() {
+            if let Some(Feed::Event(kind)) = waiting.front().map(|record| record.feed) {
+                let longest = &mut longest[kind.index()];
+                *longest = waiting.len().max(*longest);
+            }
+        }
+        longest
+    }
+
     /// The lane of a record; `None` when it has no order. Two keys with one hash share a lane: more order than promised, never less.
     fn key(&self, record: &Record) -> Option<u64> {
         match record.feed {
@@ -156,9 +183,25 @@ impl Lanes {
                 Some(record)
             }
             std::collections::hash_map::Entry::Occupied(mut lane) => {
-                lane.get_mut().get_or_insert_default().push_back(record);
+                let waiting = lane.get_mut().get_or_insert_default();
+                waiting.push_back(record);
+                if waiting.len() >= BACKLOG_TOLD {
+                    self.tell_of(waiting);
+                }
                 None
             }
+        }
+    }
+
+    /// Where the records of a busy key are. The key itself is somebody's id.
+    #[cold]
+    fn tell_of(&self, waiting: &VecDeque<Record>) {
+        let Some(Record { feed: Feed::Event(kind), lease, offset, .. }) = waiting.back() else { return };
+        if self.lines.take(Instant::now()) {
+            tracing::warn!(
+                topic = %lease.topic(), partition = lease.partition(), offset, kind = kind.name(), waiting = waiting.len(),
+                "many records of one key wait for each other; what needs no order should have a key of its own, or none"
+            );
         }
     }
 

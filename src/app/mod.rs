@@ -27,6 +27,7 @@ use crate::provider::{Credentials, Providers};
 use crate::seam::{Budget, Feed, SystemClock};
 use crate::store::{self, Policy};
 use crate::telemetry::Readiness;
+use crate::worker::Lanes;
 use crate::{settings, worker};
 
 /// The flow with everything real in it.
@@ -73,6 +74,7 @@ pub struct Worker {
     policy: Policy,
     forwarder: KafkaForwarder,
     sources: Vec<SourceHandle>,
+    lanes: Arc<Lanes>,
     tasks: JoinSet<()>,
     watch: JoinHandle<()>,
     readiness: Readiness,
@@ -91,7 +93,7 @@ impl Worker {
         let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
         let flow =
             Arc::new(Pipeline::new(policy.clone(), providers, forwarder.clone(), SystemClock, texts, config.flow()));
-        let mut tasks = JoinSet::new();
+        let (mut tasks, lanes) = (JoinSet::new(), Arc::<Lanes>::default());
         let mut sources = Vec::new();
         for (subscription, budgets) in subscriptions(config) {
             let clients = clients.clone();
@@ -99,11 +101,11 @@ impl Worker {
             let started = tokio::task::spawn_blocking(move || Source::start(&clients, subscription, budgets));
             let source = started.await??;
             sources.push(source.handle());
-            tasks.spawn(worker::run(source, Arc::clone(&flow)));
+            tasks.spawn(worker::run(source, Arc::clone(&flow), Arc::clone(&lanes)));
         }
         let watch = tokio::spawn(observe::watch(readiness.component("kafka"), sources.clone(), forwarder.clone()));
         let drain_deadline = config.worker.drain_deadline();
-        Ok(Self { flow, policy, forwarder, sources, tasks, watch, readiness, drain_deadline })
+        Ok(Self { flow, policy, forwarder, sources, lanes, tasks, watch, readiness, drain_deadline })
     }
 
     /// What happened so far.
@@ -114,10 +116,10 @@ impl Worker {
     /// Publishes the numbers that are only worth looking up when somebody looks.
     pub fn export(&self) -> impl Fn() + Send + Sync + use<> {
         let (flow, policy, forwarder) = (Arc::clone(&self.flow), self.policy.clone(), self.forwarder.clone());
-        let sources = self.sources.clone();
+        let (sources, lanes) = (self.sources.clone(), Arc::clone(&self.lanes));
         move || {
             flow.balance().export();
-            observe::export(&policy, &forwarder, &sources);
+            observe::export(&policy, &forwarder, &sources, &lanes);
         }
     }
 

@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 
+use crate::event::NotificationType;
 use crate::kafka::forwarder::KafkaForwarder;
 use crate::kafka::source::SourceHandle;
 use crate::store::Policy;
 use crate::telemetry::Component;
+use crate::worker::Lanes;
 
 /// How often readiness is looked at: an orchestrator asks every few seconds.
 const LOOK: Duration = Duration::from_millis(500);
@@ -41,7 +43,10 @@ fn trouble(sources: &[SourceHandle], forwarder: &KafkaForwarder) -> Option<Strin
 }
 
 /// Publishes what is only worth looking up when somebody looks.
-pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[SourceHandle]) {
+pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[SourceHandle], lanes: &Lanes) {
+    for (kind, longest) in NotificationType::ALL.into_iter().zip(lanes.longest()) {
+        gauge!("watchbell_key_backlog_max", "type" => kind.name()).set(longest as f64);
+    }
     let (entries, bytes) = policy.cache_size();
     gauge!("watchbell_cache_entries").set(entries as f64);
     gauge!("watchbell_cache_bytes").set(bytes as f64);

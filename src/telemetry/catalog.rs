@@ -69,6 +69,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "watchbell_jobs_planned_total", "Balance: jobs planned = ended + forwarded + fenced + in flight"),
     (Counter, "watchbell_jobs_retried_total", "Jobs that went to a tier, by tier and reason"),
     (Counter, "watchbell_jobs_without_credential_total", "Jobs of an app that no credential serves, by app"),
+    (
+        Gauge,
+        "watchbell_key_backlog_max",
+        "Most records of one key that wait for the one before them, by type: a producer's hot key",
+    ),
     (Gauge, "watchbell_lag_records", "Records of a partition that are not read yet"),
     (
         Counter,
