@@ -11,7 +11,7 @@ pub mod retry;
 
 pub use job::{JobId, Origin, PushJob, PushKind, Subject, Withdrawal};
 pub use outcome::{Ending, Outcome, OutcomeRecord, Reach, Reason, RetryScope};
-pub use retry::{NextStep, RetryPolicy, Situation, Tier, Urgency, Wait};
+pub use retry::{NextStep, RetryPolicy, Situation, THROTTLED_WAIT, Tier, Urgency, Wait};
 
 use crate::event::{Event, Timestamp};
 use crate::notification::Notification;

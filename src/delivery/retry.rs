@@ -161,8 +161,9 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The least wait after a provider's 429 for one device, where it names none (Firebase: 60 s; APNs names none, 60 s is practice).
-const THROTTLED_WAIT: Duration = Duration::from_secs(60);
+/// The least wait after a provider's 429 that names none (Firebase, "Best practices when sending FCM messages at scale": 60 s; Apple
+/// documents none, 60 s is practice).
+pub const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 
 impl RetryPolicy {
     /// What happens after `outcome`, the attempts being those that were sent, this one included.

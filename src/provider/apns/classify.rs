@@ -8,13 +8,10 @@ use a2::ErrorReason;
 use serde::Deserialize as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use crate::delivery::{Outcome, Reach, Reason, RetryScope};
+use crate::delivery::{Outcome, Reach, Reason, RetryScope, THROTTLED_WAIT};
 use crate::event::Timestamp;
 use crate::provider::answer::reach_of;
 use crate::provider::standing::{Standing, Trust};
-
-/// The least wait after too many pushes to one device. Apple names none; a minute is what senders use.
-pub(super) const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 
 /// What an answer means, and whether the same push may be sent once more at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +252,33 @@ mod tests {
         }
     }
 
+    /// What Apple says of broadcast channels only, which no push of ours names: were it ever said, its status is what counts, it costs no
+    /// token, and its text is kept.
+    #[test]
+    fn broadcast_answers() {
+        let reasons = [
+            "FeatureNotEnabled",
+            "MissingChannelId",
+            "BadChannelId",
+            "ChannelNotRegistered",
+            "BadRequestParams",
+            "BadRequestPayload",
+            "MissingPushType",
+            "CannotCreateChannelConfig",
+            "TopicMismatch",
+        ];
+        for reason in reasons {
+            let body = format!(r#"{{"reason":"{reason}","timestamp":1}}"#);
+            for (status, word) in
+                [(400, "rejected"), (403, "misconfigured"), (404, "misconfigured"), (410, "rejected"), (500, "retry")]
+            {
+                let ruling = classify(status, body.as_bytes(), None, &proven());
+                let resend = if status == 500 { Resend::Elsewhere } else { Resend::No };
+                assert_eq!(short(&ruling), format!("{word} {reason} {resend:?}"), "{status}");
+            }
+        }
+    }
+
     /// A token that left carries the moment since when, in Apple's milliseconds.
     #[test]
     fn gone_since() {
@@ -287,5 +311,7 @@ mod tests {
             assert_eq!(ruling.resend, Resend::No);
             assert!(matches!(ruling.outcome, Outcome::Retryable { retry_after, .. } if retry_after == asked));
         }
+        let unasked = classify(429, br#"{"reason":"TooManyRequests"}"#, None, &proven()).outcome;
+        assert!(matches!(unasked, Outcome::Retryable { retry_after: Some(THROTTLED_WAIT), .. }), "{unasked:?}");
     }
 }

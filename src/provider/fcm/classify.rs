@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::delivery::{Outcome, Reason, RetryScope};
+use crate::delivery::{Outcome, Reason, RetryScope, THROTTLED_WAIT};
 use crate::provider::answer::reach_of;
 use crate::provider::standing::{Standing, Trust};
-
-/// The least wait after a 429 without `Retry-After` (Firebase, "Best practices when sending FCM messages at scale").
-const QUOTA_WAIT: Duration = Duration::from_secs(60);
 
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +101,7 @@ pub(super) fn classify(status: u16, body: &[u8], retry_after: Option<Duration>, 
         Class::Unknown => trust.judge(reason),
         Class::Unworkable => Outcome::Rejected { reason },
         Class::Misconfigured | Class::AccessToken => Outcome::Misconfigured { reason },
-        Class::Quota => retry(Some(retry_after.unwrap_or(QUOTA_WAIT)), reason),
+        Class::Quota => retry(Some(retry_after.unwrap_or(THROTTLED_WAIT)), reason),
         Class::Trouble => retry(retry_after, reason),
     };
     Ruling { outcome, refresh: class == Class::AccessToken }
