@@ -59,7 +59,7 @@ fn a_variable_becomes_what_its_key_is() {
     )
     .unwrap();
     assert_eq!(config.kafka.commit_interval_ms, 250);
-    assert_eq!(config.kafka.properties["debug"], "cgrp");
+    assert_eq!(config.kafka.properties.get("debug"), Some("cgrp"));
     let apns = &config.apns["main"];
     assert_eq!((apns.team_id.as_str(), apns.apps.len()), ("1234567890", 2));
     assert_eq!(config.credentials(), ["apns.main"]);
@@ -135,6 +135,11 @@ fn what_loses_records_is_no_property() {
         "message.timeout.ms" = 1000
         "delivery.timeout.ms" = 1000
         "auto.offset.reset" = "latest"
+        "auto.commit.enable" = true
+        "delivery.report.only.error" = true
+        "transactional.id" = "mine"
+        "offset.store.method" = "none"
+        "test.mock.num.brokers" = 1
     "#;
     let expected = [
         "kafka.properties.acks is set by Watchbell itself; use the topic's min.insync.replicas",
@@ -142,6 +147,11 @@ fn what_loses_records_is_no_property() {
         "kafka.properties.message.timeout.ms is set by Watchbell itself; use nothing",
         "kafka.properties.delivery.timeout.ms is set by Watchbell itself; use nothing",
         "kafka.properties.auto.offset.reset is set by Watchbell itself; use nothing",
+        "kafka.properties.auto.commit.enable is set by Watchbell itself; use nothing",
+        "kafka.properties.delivery.report.only.error is set by Watchbell itself; use nothing: an offset is finished when",
+        "kafka.properties.transactional.id is set by Watchbell itself; use nothing",
+        "kafka.properties.offset.store.method is set by Watchbell itself; use nothing",
+        "kafka.properties.test.mock.num.brokers is set by Watchbell itself; use kafka.bootstrap_servers",
     ];
     let told = sentences(text, &[]);
     for beginning in expected {
@@ -270,6 +280,12 @@ fn secrets_print_nowhere() {
         sasl_mechanism = "plain"
         username = "u"
         password = "hush-kafka"
+        [kafka.properties]
+        "ssl.key.password" = "hush-key"
+        "ssl.key.pem" = "hush-pem"
+        "ssl.keystore.password" = "hush-store"
+        "sasl.oauthbearer.config" = "principal=hush-oauth"
+        "client.rack" = "hush, because any value may be a secret to somebody"
         [policy]
         store_url = "postgres://u:hush-store@db/w"
         redis_url = "redis://:hush-redis@cache"
@@ -286,6 +302,11 @@ fn secrets_print_nowhere() {
     let config = load(text, &[]).unwrap();
     let printed = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
     assert!(!printed.contains("hush"), "{printed}");
+    assert!(printed.contains("ssl.key.password") && config.kafka.properties.get("ssl.key.pem") == Some("hush-pem"));
+    for name in ["ssl.key.pasword", "sasl.oauthbearer.client.secret"] {
+        let refused = sentences(&format!("[kafka.properties]\n\"{name}\" = \"hush\"\n"), &[]);
+        assert!(refused[0].contains("is refused by librdkafka") && !refused[0].contains("hush"), "{refused:?}");
+    }
 }
 
 #[test]

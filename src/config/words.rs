@@ -2,7 +2,8 @@
 use figment::error::{Actual, Kind};
 
 /// Keys whose values never print.
-const SECRETS: [&str; 6] = ["password", "client_secret", "store_url", "redis_url", "key", "service_account"];
+const SECRETS: [&str; 9] =
+    ["password", "client_secret", "store_url", "redis_url", "key", "service_account", "secret", "pem", "passphrase"];
 
 /// The sentence about what is wrong with a key.
 pub(super) fn of_error(key: &str, kind: &Kind) -> String {

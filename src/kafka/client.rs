@@ -135,9 +135,7 @@ impl Clients {
     }
 
     fn with_operators_own(&self, mut properties: ClientConfig) -> ClientConfig {
-        for (name, value) in &self.config.properties {
-            properties.set(name, value);
-        }
+        self.config.properties.apply(&mut properties);
         properties
     }
 

@@ -4,17 +4,17 @@
 //! computes with, or that must agree with each other. It deliberately does not repeat librdkafka's own list.
 //!
 //! Nothing here fails: what is wrong comes back from the `problems` functions as sentences that begin with the key.
+mod properties;
 mod security;
 mod topics;
 
+pub use properties::Properties;
 pub use security::{SaslMechanism, SecurityConfig, SecurityProtocol};
 pub use topics::{InFlightConfig, TopicsConfig};
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Problems;
 
@@ -43,8 +43,7 @@ pub struct KafkaConfig {
     /// TLS and SASL.
     pub security: SecurityConfig,
     /// Any librdkafka property by its own name. Wins over what Watchbell sets, except for the names it needs itself.
-    #[serde(deserialize_with = "flat_properties")]
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
 }
 
 /// `kafka.group_protocol`.
@@ -56,41 +55,6 @@ pub enum GroupProtocol {
     /// The broker assigns (KIP-848, Kafka 4.0 and later).
     Consumer,
 }
-
-/// Properties that Watchbell sets itself, and the key that takes their place.
-const OWN_PROPERTIES: [(&str, &str); 22] = [
-    ("bootstrap.servers", "kafka.bootstrap_servers"),
-    ("metadata.broker.list", "kafka.bootstrap_servers"),
-    ("group.id", "kafka.group"),
-    ("group.protocol", "kafka.group_protocol"),
-    ("session.timeout.ms", "kafka.session_timeout_ms"),
-    ("heartbeat.interval.ms", "kafka.heartbeat_interval_ms"),
-    ("max.poll.interval.ms", "kafka.max_poll_interval_ms"),
-    ("queued.max.messages.kbytes", "kafka.prefetch_budget_mib"),
-    ("security.protocol", "kafka.security.protocol"),
-    ("sasl.mechanism", "kafka.security.sasl_mechanism"),
-    ("sasl.mechanisms", "kafka.security.sasl_mechanism"),
-    ("sasl.username", "kafka.security.username"),
-    ("sasl.password", "kafka.security.password_file"),
-    ("enable.auto.commit", "nothing: an offset is committed when its record is finished"),
-    ("enable.auto.offset.store", "nothing: an offset is committed when its record is finished"),
-    ("partition.assignment.strategy", "nothing: classic groups are cooperative-sticky"),
-    ("enable.idempotence", "nothing: it is always on"),
-    ("acks", ACKS),
-    ("request.required.acks", ACKS),
-    ("message.timeout.ms", NO_TIMEOUT),
-    ("delivery.timeout.ms", NO_TIMEOUT),
-    (
-        "auto.offset.reset",
-        "nothing: a group without an offset reads from the earliest record, because `latest` skips what came before its first \
-         commit. To begin elsewhere, set the group's offsets with kafka-consumer-groups while no worker runs",
-    ),
-];
-
-const ACKS: &str =
-    "the topic's min.insync.replicas: an offset is finished when all replicas in sync have what was written for it";
-const NO_TIMEOUT: &str =
-    "nothing: what is written waits for its broker however long that takes, because giving up would lose it";
 
 impl KafkaConfig {
     /// The group that reads jobs, the hold topics and the redrive.
@@ -142,48 +106,8 @@ impl KafkaConfig {
         );
         problems
             .require((1..=4_096).contains(&self.prefetch_budget_mib), "prefetch_budget_mib must be between 1 and 4096");
-        for (name, value) in &self.properties {
-            if let Some((_, instead)) = OWN_PROPERTIES.iter().find(|(own, _)| own == name) {
-                problems.add(format!("properties.{name} is set by Watchbell itself; use {instead}"));
-            } else if let Err(error) = ClientConfig::new().set(name, value).create_native_config() {
-                // librdkafka knows best which names and values it takes.
-                problems.add(format!("properties.{name} is refused by librdkafka: {error}"));
-            }
-        }
+        problems.nest("properties", self.properties.problems());
         problems.nest("security", self.security.problems());
         problems
     }
-}
-
-/// Property names have dots, which TOML reads as tables unless they are quoted. Both spellings mean the same here.
-fn flat_properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Node {
-        Bool(bool),
-        Integer(i64),
-        Float(f64),
-        Text(String),
-        Table(BTreeMap<String, Node>),
-    }
-
-    fn flatten(prefix: String, node: Node, flat: &mut BTreeMap<String, String>) {
-        match node {
-            Node::Bool(value) => drop(flat.insert(prefix, value.to_string())),
-            Node::Integer(value) => drop(flat.insert(prefix, value.to_string())),
-            Node::Float(value) => drop(flat.insert(prefix, value.to_string())),
-            Node::Text(value) => drop(flat.insert(prefix, value)),
-            Node::Table(table) => {
-                for (name, node) in table {
-                    flatten(format!("{prefix}.{name}"), node, flat);
-                }
-            }
-        }
-    }
-
-    let mut flat = BTreeMap::new();
-    for (name, node) in BTreeMap::<String, Node>::deserialize(deserializer)? {
-        flatten(name, node, &mut flat);
-    }
-    Ok(flat)
 }

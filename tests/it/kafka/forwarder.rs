@@ -163,8 +163,8 @@ fn what_the_broker_refuses_is_written_again() {
     let kafka = shared_kafka();
     let mut config = config(&kafka, &unique("group"));
     // How long librdkafka believes that a missing topic is only new.
-    config.properties.insert("topic.metadata.propagation.max.ms".into(), "500".into());
-    config.properties.insert("topic.metadata.refresh.interval.ms".into(), "500".into());
+    config.properties.set("topic.metadata.propagation.max.ms", "500");
+    config.properties.set("topic.metadata.refresh.interval.ms", "500");
     let topics = topics(&unique("late"));
     let forwarder = KafkaForwarder::start(&Clients::new(config).unwrap(), &topics).unwrap();
     let settlement = Settlement::waiting();
