@@ -84,9 +84,14 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             reason = reason.as_str(), "record dead-lettered: {explanation}"
         );
         let label = reason.label();
-        let letter = Box::new(raw(record, self.clock.now()));
+        let letter = Box::new(raw(record, self.read_moment(record)));
         self.forwarder.publish(Forward::DeadRecord { letter, reason, explanation }, settlement);
         metrics::counter!("watchbell_records_dead_lettered_total", "reason" => label).increment(1);
+    }
+
+    /// When the record was read, by the wall clock.
+    fn read_moment(&self, record: &Record) -> Timestamp {
+        self.clock.now().minus(self.clock.instant().saturating_duration_since(record.read_at))
     }
 
     /// The flow itself failed on a record, and no job answers for it.
@@ -117,7 +122,7 @@ pub(super) fn origin(record: &Record) -> Origin {
     Origin { topic: Arc::clone(record.lease.topic()), partition: record.lease.partition(), offset: record.offset }
 }
 
-pub(super) fn raw(record: &Record, now: Timestamp) -> RawRecord {
+pub(super) fn raw(record: &Record, first_seen: Timestamp) -> RawRecord {
     RawRecord {
         origin: origin(record),
         feed: record.feed,
@@ -125,6 +130,6 @@ pub(super) fn raw(record: &Record, now: Timestamp) -> RawRecord {
         payload: record.payload.clone(),
         headers: record.headers.clone(),
         timestamp: record.timestamp,
-        first_seen: now,
+        first_seen,
     }
 }

@@ -10,7 +10,7 @@ use super::{FlowConfig, InHand};
 use crate::delivery::{Ending, Outcome, Reason, Tier};
 use crate::event::{FEED_HEADER, NotificationType, TYPE_HEADER, Timestamp, wire};
 use crate::policy::{Preference, Setting, Workspace};
-use crate::seam::{Feed, Forward, LeaseState};
+use crate::seam::{Clock as _, Feed, Forward, LeaseState, Record};
 
 /// An accepted push ends its job, and its offset is finished only when the outcome was acknowledged.
 #[tokio::test]
@@ -64,16 +64,21 @@ async fn expired_when_read() {
     assert!(bench.tokens().is_empty());
 }
 
-/// What is no event goes to the dead letters byte for byte, and its offset is finished once that was acknowledged.
+/// What is no event goes to the dead letters byte for byte, with the moment of its reading, and its offset is finished once that was
+/// acknowledged.
 #[tokio::test]
 async fn dead_record() {
     let bench = Bench::new();
     let feed = Feed::Event(NotificationType::OtpReceived);
-    bench.handle(record(feed, &bench.lease, 3, "k", b"\xffgarbage".to_vec())).await;
+    let garbage = record(feed, &bench.lease, 3, "k", b"\xffgarbage".to_vec());
+    let garbage = Record { read_at: bench.clock.instant(), ..garbage };
+    bench.clock.advance(Duration::from_secs(5));
+    bench.handle(garbage).await;
     let forwards = bench.forwards();
     let [Forward::DeadRecord { letter, reason, .. }] = forwards.as_slice() else { panic!("{forwards:?}") };
     assert_eq!(letter.payload.as_deref(), Some(&b"\xffgarbage"[..]));
     assert_eq!((reason.as_str(), letter.origin.offset), ("not_protobuf", 3));
+    assert_eq!(letter.first_seen, NOW);
     assert_eq!(*bench.lease.finished.lock().unwrap(), [3]);
 }
 
