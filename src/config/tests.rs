@@ -324,6 +324,20 @@ fn one_app_has_one_credential() {
 }
 
 #[test]
+fn credentials_can_be_counted_in_a_byte() {
+    // 255 credentials of both kinds together are taken, and one more is refused.
+    let credentials = |apns: usize, fcm: usize| -> String {
+        let ids = "team_id = \"A1B2C3D4E5\"\nkey_id = \"A1B2C3D4E5\"\nkey = \"k\"\nenvironment = \"sandbox\"";
+        let apns = (0..apns).map(|n| format!("[apns.a{n}]\napps = [\"a{n}\"]\n{ids}\n"));
+        apns.chain((0..fcm).map(|n| format!("[fcm.f{n}]\napps = [\"f{n}\"]\nservice_account = \"x\"\n"))).collect()
+    };
+    let shares = "[in_flight]\nmax = 60000\n";
+    load(&(credentials(200, 55) + shares), &[]).unwrap();
+    let told = sentences(&(credentials(200, 56) + shares), &[]);
+    assert_eq!(told, ["apns and fcm have more than 255 credentials together; let one serve several apps"]);
+}
+
+#[test]
 fn a_worker_needs_a_credential() {
     // A worker that can send nothing would only fill the dead letters.
     let problems = Config::load_for_worker(None, []).unwrap_err();

@@ -255,7 +255,7 @@ async fn explodes() {
 /// The next chunk is published when the group has it committed where the record is, and never when the partition is given back
 /// meanwhile.
 #[tokio::test]
-async fn a_chunk_waits_for_the_commit_of_the_one_before() {
+async fn invariant_03_a_chunk_waits_for_the_commit_of_the_one_before() {
     let bench = Bench::new().person("u", 100).person("v", 100).person("w", 100);
     bench.lease.slow.store(true, SeqCst);
     let record = otp_record(&bench.lease, 0, &otp("e", &["u", "v", "w"]));

@@ -10,6 +10,7 @@ use crate::notification::{Locale, Texts, render};
 use crate::policy::{Detail, Device, Installation, Token, User, UserEntry};
 use crate::provider::fixtures::{NOW, TOKEN};
 use crate::seam::SystemClock;
+use crate::telemetry::captured::Captured;
 
 fn apns(apps: &[&str], environment: Environment) -> ApnsConfig {
     ApnsConfig {
@@ -78,6 +79,29 @@ async fn routes_by_app_and_environment() {
     }
     assert_eq!(providers.stats().count(), 3);
     providers.close().await;
+}
+
+/// An app that no credential serves is named in the log with where to add it, once a minute; an app that one serves is not.
+#[tokio::test]
+async fn an_unserved_app_is_told() {
+    let cases = [
+        (Platform::Apns, Environment::Sandbox, "environment=\"sandbox\"", "[apns.<name>] of this environment"),
+        (Platform::Fcm, Environment::Production, "", "[fcm.<name>]"),
+    ];
+    for (platform, environment, names, remedy) in cases {
+        let (providers, captured) = (several(), Captured::begin());
+        providers.credential(&fixtures::device(&owner(platform, "com.example.a", environment))).unwrap();
+        for _ in 0..50 {
+            let unserved = owner(platform, "com.example.new", environment);
+            assert!(providers.credential(&fixtures::device(&unserved)).is_none());
+        }
+        let told = captured.lines_with(&["no credential serves"]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in ["ERROR", "app=\"com.example.new\"", names, remedy] {
+            assert!(told[0].contains(part), "{part} is missing in {told:?}");
+        }
+        assert_eq!(captured.lines_with(&[TOKEN]), [""; 0]);
+    }
 }
 
 /// A push in flight weighs at most 640 bytes, because there are ten thousand of them.
