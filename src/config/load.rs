@@ -88,12 +88,22 @@ fn load(
     let sentences = sentences.chain(config.file_problems()).chain(config.problems(&stand_ins));
     for sentence in sentences.chain(more(&config, &stand_ins)) {
         let key = sentence.split([' ', ':']).next().unwrap_or_default();
-        if !stand_ins.holds(key) {
+        if !stand_ins.holds(key) && !compares(key, &sentence, &stand_ins) {
             let source = source(&layers, key);
             found.add(sentence, source);
         }
     }
     if found.0.is_empty() { Ok(config) } else { Err(Problems(found.0)) }
+}
+
+/// Whether a sentence compares `key` with a value that nobody wrote. A contradiction names the other key, as it is called in one of the
+/// sections around the first: it is told once both are readable.
+fn compares(key: &str, sentence: &str, stand_ins: &StandIns) -> bool {
+    let sections = key.match_indices('.').map(|(end, _)| &key[..end]);
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.');
+    let names = sentence[key.len()..].split(|letter| !is_name(letter)).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.map(|name| name.trim_matches('.')).collect();
+    sections.into_iter().any(|section| names.iter().any(|name| stand_ins.holds(&format!("{section}.{name}"))))
 }
 
 /// What was found to be wrong so far.
@@ -226,3 +236,7 @@ impl Provider for Environment {
         Ok(Map::from([(Profile::Default, self.0.clone())]))
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

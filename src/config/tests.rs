@@ -73,7 +73,6 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         [kafka]
         bootstrap_server = "localhost:9092"
         session_timeout_ms = "soon"
-        heartbeat_interval_ms = 5000
         group_protocol = "modern"
         [kafka.properties]
         "group.id" = "mine"
@@ -109,7 +108,6 @@ fn all_problems_are_told_at_once_each_with_its_key() {
         "apns.Main.team_id must be the ten characters",
         "apns.Main.ca_file: cannot read /no/such/file",
         "apns.Main has a name that does not fit",
-        "kafka.heartbeat_interval_ms must be",
         "kafka.properties.group.id is set by Watchbell itself; use kafka.group",
         "kafka.properties.no.such.property is refused by librdkafka",
         "provider.pool.connections must be between 1 and 64",

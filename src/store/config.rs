@@ -62,7 +62,7 @@ impl PolicyConfig {
         );
         problems.require(
             store.as_deref() != Some("sqlite") || redis.is_none(),
-            "redis_url has no use with SQLite, which serves one process; remove it or use PostgreSQL",
+            "redis_url has no use with the SQLite of store_url, which serves one process; remove it or use PostgreSQL",
         );
         problems.require(
             redis.as_deref() == Some("rediss") || self.redis_ca_file.is_none(),

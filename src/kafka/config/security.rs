@@ -127,7 +127,7 @@ impl SecurityConfig {
                 problems.require(self.client_id.is_some(), "client_id is missing: OAUTHBEARER needs it");
                 problems.require(
                     self.client_secret.is_some(),
-                    "client_secret_file is missing: OAUTHBEARER needs the secret",
+                    "client_secret_file is missing: OAUTHBEARER needs the client_secret",
                 );
                 let url = self.token_url.as_deref().unwrap_or_default();
                 problems.require(is_http_url(url), "token_url must be the http(s) address of the token endpoint");

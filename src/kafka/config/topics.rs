@@ -127,15 +127,29 @@ impl InFlightConfig {
 
     /// Everything that contradicts itself or cannot work, given the number of credentials.
     pub fn problems(&self, credentials: usize) -> Problems {
-        let events: [usize; 4] = NotificationType::ALL.map(|kind| self.event(kind));
-        let others = [self.jobs_urgent, self.jobs_normal, self.redrive, self.decisions];
-        let sum = events.iter().chain(&others).sum::<usize>() + self.hold * credentials;
+        let parts = [
+            ("identity_verification", self.identity_verification, 1),
+            ("trusted_device", self.trusted_device, 1),
+            ("account_sharing", self.account_sharing, 1),
+            ("otp_received", self.otp_received, 1),
+            ("jobs_urgent", self.jobs_urgent, 1),
+            ("jobs_normal", self.jobs_normal, 1),
+            ("redrive", self.redrive, 1),
+            ("decisions", self.decisions, 1),
+            ("hold", self.hold, credentials),
+        ];
+        let sum = parts.iter().map(|(_, part, times)| part.saturating_mul(*times)).fold(0, usize::saturating_add);
         let mut problems = Problems::default();
-        if events.iter().chain(&others).chain([&self.hold]).any(|part| *part == 0) {
+        if parts.iter().any(|(_, part, _)| *part == 0) {
             problems.add("max is divided into parts of which one is 0: it would never be read; give it at least 1");
         }
         if sum > self.max {
-            problems.add(format!("max is {}, but its parts add up to {sum}; raise it or lower them", self.max));
+            let list = parts.map(|(key, part, times)| match times {
+                1 => format!("{key} {part}"),
+                times => format!("{times} times {key} {part}"),
+            });
+            let (max, list) = (self.max, list.join(", "));
+            problems.add(format!("max is {max}, but its parts add up to {sum} ({list}); raise it or lower them"));
         }
         problems
     }
