@@ -1,5 +1,6 @@
 //! From the tree to changes, collecting every problem on the way.
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::tree::{Node, Value};
 use super::{Import, Problem};
@@ -159,9 +160,14 @@ impl Reader {
     }
 
     fn unique<K: Eq + std::hash::Hash>(&mut self, seen: &mut Seen<K>, key: K, line: usize, path: &str, what: &str) {
-        let first = *seen.entry(key).or_insert(line);
-        if first != line {
-            self.problem(line, path, format!("{what} stands on line {first} already"));
+        match seen.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(line);
+            }
+            Entry::Occupied(first) => {
+                let first = *first.get();
+                self.problem(line, path, format!("{what} stands on line {first} already"));
+            }
         }
     }
 

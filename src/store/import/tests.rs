@@ -142,6 +142,16 @@ fn repetitions_are_told() {
             "line 8: workspaces[1]: the workspace stands on line 2 already",
         ]
     );
+    // A program that writes JSON writes one line.
+    assert_eq!(
+        problems(&json.replace('\n', ""), Format::Json),
+        [
+            "line 1: workspaces[0].users[0].devices[1]: the device stands on line 1 already",
+            "line 1: workspaces[0].users[1].devices[0]: the installation (app, environment, token) stands on line 1 already",
+            "line 1: workspaces[0].users[1]: the user stands on line 1 already",
+            "line 1: workspaces[1]: the workspace stands on line 1 already",
+        ]
+    );
 }
 
 /// A text that is not even TOML or JSON is told by line.
