@@ -62,9 +62,7 @@ impl Clients {
         }
         let tokens = match config.security.sasl_mechanism {
             Some(SaslMechanism::Oauthbearer) => {
-                let tokens =
-                    TokenSource::new(&config.security).map_err(|problem| ClientError::Config(vec![problem]))?;
-                Some(Arc::new(tokens))
+                Some(TokenSource::new(&config.security).map_err(|problem| ClientError::Config(vec![problem]))?)
             }
             Some(SaslMechanism::Plain | SaslMechanism::ScramSha256 | SaslMechanism::ScramSha512) | None => None,
         };
