@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::wire::{self, event::Body as WireBody};
 use super::{
     Access, Body, Cancel, Event, EventId, Headers, IdError, Incoming, NotificationType, Timestamp, UserId, WorkspaceId,
 };
 
-/// Longest name in a body, in bytes (`event.proto`).
+/// Longest text for people in a body, in bytes (`event.proto`): beyond it a required one is refused and an optional one cut.
 const NAME_BYTES_MAX: usize = 256;
 /// An event may be this far in our future: producers' clocks are not ours.
 const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -243,7 +244,7 @@ pub fn wire_body(body: WireBody) -> Result<Checked, DecodeError> {
             let number_required = check_match_number(asked.match_number.as_deref())?;
             let body = Body::IdentityVerification {
                 application: name("application", asked.application)?,
-                device: text("device", asked.device)?,
+                device: text(asked.device),
                 new_location: asked.new_location,
                 new_device: asked.new_device,
             };
@@ -253,8 +254,8 @@ pub fn wire_body(body: WireBody) -> Result<Checked, DecodeError> {
             let number_required = check_match_number(asked.match_number.as_deref())?;
             let body = Body::TrustedDevice {
                 device_name: name("device_name", asked.device_name)?,
-                browser: text("browser", asked.browser)?,
-                operating_system: text("operating_system", asked.operating_system)?,
+                browser: text(asked.browser),
+                operating_system: text(asked.operating_system),
                 new_location: asked.new_location,
             };
             Checked::Body(body, number_required)
@@ -293,13 +294,19 @@ fn access(level: wire::AccessLevel) -> Access {
 
 /// A required text for people.
 fn name(field: &'static str, value: String) -> Result<String, DecodeError> {
-    if value.is_empty() { Err(DecodeError::BadName { field, bytes: 0 }) } else { text(field, value) }
+    let bytes = value.len();
+    if (1..=NAME_BYTES_MAX).contains(&bytes) { Ok(value) } else { Err(DecodeError::BadName { field, bytes }) }
 }
 
-/// An optional text for people.
-fn text(field: &'static str, value: String) -> Result<String, DecodeError> {
-    let bytes = value.len();
-    if bytes > NAME_BYTES_MAX { Err(DecodeError::BadName { field, bytes }) } else { Ok(value) }
+/// An optional text for people: the whole graphemes of its beginning. Nobody is left without a notification because a browser calls itself
+/// something long; a phone shows less of it anyway.
+fn text(mut value: String) -> String {
+    if value.len() > NAME_BYTES_MAX {
+        let ends = value.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len());
+        let end = ends.take_while(|end| *end <= NAME_BYTES_MAX).last().unwrap_or(0);
+        value.truncate(end);
+    }
+    value
 }
 
 fn check_match_number(number: Option<&str>) -> Result<bool, DecodeError> {

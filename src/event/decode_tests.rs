@@ -135,6 +135,45 @@ fn invariant_12_an_event_has_limits() {
     }
 }
 
+/// An optional text that is too long is cut at a grapheme, and its event is read all the same, be it from upstream or from a job.
+#[test]
+fn long_optional_texts_are_cut() {
+    let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+    let read = |long: &str| {
+        let asked = wire::IdentityVerificationRequested {
+            application: "Payroll".into(),
+            reason: long.repeat(2),
+            location: long.repeat(2),
+            device: long.into(),
+            source: long.repeat(2),
+            ..Default::default()
+        };
+        let mut envelope = otp();
+        envelope.body = Some(WireBody::IdentityVerificationRequested(asked));
+        let kind = NotificationType::IdentityVerification;
+        match event(decode(Some(&envelope.encode_to_vec()), &Headers::new(), kind, LIMITS, NOW)).body {
+            Body::IdentityVerification { device, .. } => device,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(&"x".repeat(256)), "x".repeat(256));
+    assert_eq!(read(&"x".repeat(257)), "x".repeat(256));
+    assert_eq!(read(&family.repeat(20)), family.repeat(256 / family.len()));
+    assert_eq!(read(&format!("x{}", "\u{301}".repeat(200))), "", "one grapheme of 401 bytes");
+    let asked = wire::TrustedDeviceRequested {
+        device_name: "Pixel".into(),
+        browser: "b".repeat(300),
+        operating_system: "o".repeat(300),
+        ..Default::default()
+    };
+    let Checked::Body(Body::TrustedDevice { browser, operating_system, .. }, _) =
+        wire_body(WireBody::TrustedDeviceRequested(asked)).unwrap()
+    else {
+        panic!("another body")
+    };
+    assert_eq!((browser, operating_system), ("b".repeat(256), "o".repeat(256)));
+}
+
 /// A match number is six digits; the event keeps only that there was one.
 #[test]
 fn match_number_is_dropped() {
