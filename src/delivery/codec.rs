@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 
-use super::{Ending, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
+use super::{Ending, JobId, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
 use crate::event::{
     Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, is_traceparent,
     to_timestamp, wire, wire_body,
@@ -24,10 +24,61 @@ pub enum JobError {
         schema: u32,
         /// Its deadline.
         expires_at: Timestamp,
+        /// What is needed to say how it ended, if that can be read.
+        named: Option<Box<NamedJob>>,
     },
     /// It is no job.
     #[error("the value is no watchbell.v1.PushJob: {0}")]
     Malformed(String),
+}
+
+/// A job of a newer schema, as far as any worker can read it: fields are only ever added, so these are where they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedJob {
+    /// What it does.
+    pub kind: PushKind,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its notification's type.
+    pub notification: NotificationType,
+    /// Its event.
+    pub event: EventId,
+    /// Its recipient.
+    pub user: UserId,
+    /// Its device.
+    pub device: DeviceId,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When the record that asked for it was first read.
+    pub first_seen: Timestamp,
+    /// The W3C trace context of the record that asked for it, if it had one.
+    pub traceparent: Option<Box<str>>,
+}
+
+impl NamedJob {
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        let derive = match self.kind {
+            PushKind::Show => JobId::show,
+            PushKind::Withdraw => JobId::withdraw,
+        };
+        let (event, user, device) = (self.event.as_str(), self.user.as_str(), self.device.as_str());
+        derive(self.workspace.as_str(), self.notification, event, user, device)
+    }
+
+    fn of(job: wire::PushJob, notification: NotificationType) -> Option<Self> {
+        Some(Self {
+            kind: push_kind(job.kind())?,
+            workspace: WorkspaceId::new(job.workspace_id).ok()?,
+            notification,
+            event: EventId::new(job.event_id).ok()?,
+            user: UserId::new(job.user_id).ok()?,
+            device: DeviceId::new(job.device_id).ok()?,
+            attempts: job.attempts,
+            first_seen: job.first_seen.or(job.occurred_at).and_then(to_timestamp)?,
+            traceparent: is_traceparent(&job.traceparent).then(|| job.traceparent.into()),
+        })
+    }
 }
 
 /// A decision, as far as the worker cares.
@@ -77,6 +128,14 @@ const fn domain_type(kind: wire::NotificationType) -> Option<NotificationType> {
         wire::NotificationType::TrustedDevice => Some(NotificationType::TrustedDevice),
         wire::NotificationType::AccountSharing => Some(NotificationType::AccountSharing),
         wire::NotificationType::OtpReceived => Some(NotificationType::OtpReceived),
+    }
+}
+
+const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
+    match kind {
+        wire::PushKind::Unspecified => None,
+        wire::PushKind::Show => Some(PushKind::Show),
+        wire::PushKind::Withdraw => Some(PushKind::Withdraw),
     }
 }
 
@@ -176,13 +235,9 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
     let kind = domain_type(job.r#type()).ok_or_else(|| malformed("it has no type"))?;
     let expires_at = job.expires_at.and_then(to_timestamp).ok_or_else(|| malformed("it has no deadline"))?;
     if job.schema > JOB_SCHEMA {
-        return Err(JobError::Newer { schema: job.schema, expires_at });
+        return Err(JobError::Newer { schema: job.schema, expires_at, named: NamedJob::of(job, kind).map(Box::new) });
     }
-    let push = match job.kind() {
-        wire::PushKind::Unspecified => return Err(malformed("it has no kind")),
-        wire::PushKind::Show => PushKind::Show,
-        wire::PushKind::Withdraw => PushKind::Withdraw,
-    };
+    let push = push_kind(job.kind()).ok_or_else(|| malformed("it has no kind"))?;
     let bad_id = |error: crate::event::IdError| JobError::Malformed(format!("an id {error}"));
     let workspace = WorkspaceId::new(job.workspace_id).map_err(bad_id)?;
     let event = EventId::new(job.event_id).map_err(bad_id)?;

@@ -8,7 +8,7 @@ use super::attempt::{About, Attempt, Attempted, Held, Ids, Since};
 use super::gather::Stalled;
 use super::hand::{InHand, raw};
 use super::{Pipeline, plan};
-use crate::delivery::codec::{self, JobError};
+use crate::delivery::codec::{self, JobError, NamedJob};
 use crate::delivery::{Ending, PushJob, PushKind, Reason, Situation, Subject, Tier, Wait};
 use crate::event::Timestamp;
 use crate::notification::{Locale, Notification, render, withdrawn};
@@ -89,8 +89,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 self.balance.job_planned();
                 Some(job)
             }
-            Err(JobError::Newer { expires_at, .. }) => {
-                self.postpone_newer(hand, expires_at, settlement);
+            Err(JobError::Newer { expires_at, named, .. }) => {
+                self.postpone_newer(hand, expires_at, named.as_deref(), settlement);
                 None
             }
             Err(error @ JobError::Malformed(_)) => {
@@ -100,19 +100,57 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    fn postpone_newer(&self, hand: &mut InHand, expires_at: Timestamp, settlement: &Arc<Settlement>) {
+    fn postpone_newer(
+        &self,
+        hand: &mut InHand,
+        expires_at: Timestamp,
+        named: Option<&NamedJob>,
+        settlement: &Arc<Settlement>,
+    ) {
         let now = self.clock.now();
-        if expires_at <= now {
-            let explanation = "a job of a newer schema than this worker's, past its deadline".into();
-            return self.dead_letter(hand, Reason::known("newer_schema"), explanation, settlement);
+        if expires_at > now {
+            self.planned(hand);
+            self.balance.job_planned();
+            let letter = Box::new(raw(&hand.record, now));
+            let not_before = now.plus(Tier::S30.delay());
+            self.forwarder.publish(Forward::NewerJob { letter, not_before, expires_at }, settlement);
+            self.balance.job_forwarded();
+            return metrics::counter!("watchbell_jobs_newer_schema_total").increment(1);
         }
-        self.planned(hand);
-        self.balance.job_planned();
-        let letter = Box::new(raw(&hand.record, now));
-        let not_before = now.plus(Tier::S30.delay());
-        self.forwarder.publish(Forward::NewerJob { letter, not_before, expires_at }, settlement);
-        self.balance.job_forwarded();
-        metrics::counter!("watchbell_jobs_newer_schema_total").increment(1);
+        match named {
+            Some(named) => {
+                self.planned(hand);
+                self.balance.job_planned();
+                self.expire_newer(named, now, settlement);
+            }
+            None => {
+                let explanation =
+                    "a job of a newer schema than this worker's, past its deadline and without readable ids";
+                self.dead_letter(hand, Reason::known("newer_schema"), explanation.into(), settlement);
+            }
+        }
+    }
+
+    /// No worker that knew its schema came in time.
+    fn expire_newer(&self, job: &NamedJob, now: Timestamp, settlement: &Arc<Settlement>) {
+        let ending = Ending::Expired(Reason::known("newer_schema"));
+        let outcome = crate::delivery::OutcomeRecord {
+            job: job.id(),
+            workspace: job.workspace.as_str(),
+            kind: job.notification,
+            event: job.event.as_str(),
+            user: job.user.as_str(),
+            device: job.device.as_str(),
+            ending: &ending,
+            attempts: job.attempts,
+            latency: now.since(job.first_seen),
+            ended_at: now,
+            workspace_version: 0,
+            user_version: 0,
+            withdrawal: job.kind == PushKind::Withdraw,
+            traceparent: job.traceparent.as_deref(),
+        };
+        self.publish_ending(&outcome, settlement);
     }
 
     /// One attempt, with everything resolved anew, so that a mute, a withdrawal or a moved token since the last one is obeyed.

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use prost::Message as _;
+
 use crate::delivery::{Ending, Outcome, Reach, Reason, RetryScope, Tier};
 use crate::event::{TRACEPARENT, wire};
 use crate::pipeline::bench::{Bench, ended, retryable};
-use crate::pipeline::fakes::{NOW, otp, otp_record};
+use crate::pipeline::fakes::{NOW, otp, otp_record, record};
 use crate::seam::{Clock as _, Forward};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -86,4 +88,29 @@ async fn the_trace_context_is_carried() {
     }
     bench.handle(otp_record(&bench.lease, 5, &otp("e", &["u0"]))).await;
     assert_eq!(bench.forwarder.outcomes.lock().unwrap().last().unwrap().traceparent, None);
+}
+
+/// A job of a newer schema that no newer worker took up in time ends as its own job; where not even its ids can be read it is a dead
+/// record.
+#[tokio::test]
+async fn a_newer_job_expires() {
+    let bench = Bench::new().person("u", 1);
+    bench.answers(retryable());
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    let shown = bench.provider.pushed.lock().unwrap()[0].job;
+    let known = bench.job_record(1);
+    let mut newer = wire::PushJob::decode(known.payload.as_deref().unwrap()).unwrap();
+    newer.schema = 99;
+    let late = |offset, job: &wire::PushJob| record(known.feed, &bench.lease, offset, "u", job.encode_to_vec());
+    bench.clock.advance(Duration::from_secs(121));
+    bench.handle(late(1, &newer)).await;
+    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Expired(Reason::known("newer_schema")))]);
+    let outcome = bench.forwarder.outcomes.lock().unwrap()[0].clone();
+    assert_eq!((outcome.job, outcome.attempts), (shown, 1));
+    assert!(bench.forwards().is_empty());
+    newer.user_id.clear();
+    bench.handle(late(2, &newer)).await;
+    assert!(
+        matches!(bench.forwards().as_slice(), [Forward::DeadRecord { reason, .. }] if reason.as_str() == "newer_schema")
+    );
 }
