@@ -207,13 +207,17 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    /// The one device of a job, if policy lets it ring. A withdrawal asks the same: it makes no sound, but may leave an entry.
+    /// The one device of a job, if policy lets it ring, or be told of a withdrawal.
     fn plan_job<'a>(&self, job: &PushJob, resolved: &'a Resolved) -> Result<DeviceView<'a>, Ending> {
-        let user = &resolved.users[0];
-        match plan::verdict(job.subject.kind(), &resolved.workspace, user, resolved.withdrawn) {
-            Some(ending) => Err(ending),
-            None => user.device(job.device.as_str()).ok_or(Ending::NoDevice),
-        }
+        let (kind, workspace, user) = (job.subject.kind(), &resolved.workspace, &resolved.users[0]);
+        let device = user.device(job.device.as_str()).ok_or(Ending::NoDevice);
+        let verdict = match (job.kind, &device) {
+            (PushKind::Withdraw, Ok(device)) => plan::withdrawal_verdict(kind, workspace, user, device),
+            (PushKind::Show, _) | (PushKind::Withdraw, Err(_)) => {
+                plan::verdict(kind, workspace, user, resolved.withdrawn)
+            }
+        };
+        verdict.map_or(device, Err)
     }
 
     fn render_job(&self, job: &PushJob, workspace: &Workspace, device: &DeviceView<'_>) -> Notification {

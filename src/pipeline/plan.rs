@@ -1,7 +1,7 @@
 //! Decide: from an event and what the policy store says to what happens for each recipient. Pure.
 use crate::delivery::{Ending, Reason};
 use crate::event::{Event, UserId};
-use crate::policy::{self, DeviceView, UserEntry, Verdict, Workspace};
+use crate::policy::{self, DeviceView, Platform, UserEntry, Verdict, Workspace};
 use crate::seam::Resolved;
 
 /// What happens for one recipient, or one device of theirs.
@@ -62,4 +62,18 @@ pub(super) fn verdict(
         }
     };
     suppression.map(|suppression| Ending::Suppressed(Reason::known(suppression.name())))
+}
+
+/// Why this device is not told that a notification is taken back; `None` when it is. On iOS that may leave an entry, which is a push like
+/// any other. On Android it shows nothing and only removes, so policy has nothing to say.
+pub(super) fn withdrawal_verdict(
+    kind: crate::event::NotificationType,
+    workspace: &Workspace,
+    user: &UserEntry,
+    device: &DeviceView<'_>,
+) -> Option<Ending> {
+    match device.platform() {
+        Platform::Apns => verdict(kind, workspace, user, false),
+        Platform::Fcm => None,
+    }
 }

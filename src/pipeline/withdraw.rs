@@ -1,10 +1,10 @@
 //! Withdrawals: an earlier event no longer matters, because upstream cancelled it or somebody answered.
 //!
 //! The withdrawal is remembered first, so that a job that still waits anywhere sees it; then every device of the person gets a job that
-//! takes the notification back. Two kinds of device get none. One whose owner policy lets nothing ring for: it showed nothing, or was muted
-//! since, and nothing is pushed against policy. And one whose push was refused by this process and still waits in a tier: it showed
+//! takes the notification back. Two kinds of device get none. An iPhone whose owner policy lets nothing ring for: it showed nothing, or was
+//! muted since, and nothing is pushed against policy. And one whose push was refused by this process and still waits in a tier: it showed
 //! nothing and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
-//! nothing new on Android and one silent, passive entry at most on iOS.
+//! nothing on Android, which is why policy is not asked there, and one silent, passive entry at most on iOS.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,13 +75,14 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let devices: Vec<_> = users
             .iter()
             .zip(&resolved.users)
-            .filter(|(_, entry)| plan::verdict(withdrawal.kind, &resolved.workspace, entry, false).is_none())
-            .flat_map(|(user, entry)| entry.devices().map(move |device| (user, device)))
-            .filter(|(user, device)| {
+            .flat_map(|(user, entry)| entry.devices().map(move |device| (user, entry, device)))
+            .filter(|(user, entry, device)| {
+                let verdict = plan::withdrawal_verdict(withdrawal.kind, &resolved.workspace, entry, device);
                 let (workspace, event) = (withdrawal.workspace.as_str(), withdrawal.event.as_str());
                 let shown = JobId::show(workspace, withdrawal.kind, event, user.as_str(), device.id());
-                !self.unshown.waits(shown, self.clock.instant())
+                verdict.is_none() && !self.unshown.waits(shown, self.clock.instant())
             })
+            .map(|(user, _, device)| (user, device))
             .collect();
         self.planned(hand);
         // In chunks, like an explosion: a kill repeats what was not finished, and a repeated withdrawal changes nothing on a phone.

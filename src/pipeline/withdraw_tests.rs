@@ -4,7 +4,7 @@ use crate::delivery::{Ending, Outcome, PushKind, Reach, Reason, RetryScope};
 use crate::event::{LIFETIME_MAX, NotificationType, wire};
 use crate::pipeline::bench::{Bench, cancel_of, decided, decision, ended, retryable};
 use crate::pipeline::fakes::{NOW, Remembered, otp, otp_record, record};
-use crate::policy::{Preference, Setting, Workspace};
+use crate::policy::{Platform, Preference, Setting, Workspace};
 use crate::seam::{Feed, Forward};
 
 fn withdraws(forward: &Forward) -> bool {
@@ -49,7 +49,7 @@ async fn late_cancel_is_remembered() {
     assert!(bench.forwards().is_empty());
 }
 
-/// A phone of somebody for whom policy lets nothing ring is left alone by a withdrawal too: by a cancel, by a decision, and by a job that
+/// An iPhone of somebody for whom policy lets nothing ring is left alone by a withdrawal too: by a cancel, by a decision, and by a job that
 /// was published before the mute.
 #[tokio::test]
 async fn withdrawals_obey_policy() {
@@ -69,6 +69,24 @@ async fn withdrawals_obey_policy() {
     *bench.policy.workspace.lock().unwrap() = Some(workspace);
     bench.handle(otp_record(&bench.lease, 4, &cancel_of("g", &["u"]))).await;
     assert!(matches!(bench.forwards().as_slice(), [forward] if withdraws(forward)));
+}
+
+/// On Android taking a notification back shows nothing, so it is done whatever the person has muted since; an iPhone is left alone.
+#[tokio::test]
+async fn a_mute_keeps_nothing_on_android() {
+    let bench = Bench::new().person("u", 2);
+    bench.policy.users.lock().unwrap().get_mut("u").unwrap().devices[1].installation.platform = Platform::Fcm;
+    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+    mute(&bench);
+    bench.handle(otp_record(&bench.lease, 1, &cancel_of("e", &["u"]))).await;
+    {
+        let forwards = bench.forwarder.forwards.lock().unwrap();
+        let [Forward::Job { job, .. }] = forwards.as_slice() else { panic!("{forwards:?}") };
+        assert_eq!((job.device.as_str(), job.kind), ("d1", PushKind::Withdraw));
+    }
+    bench.handle(bench.job_record(2)).await;
+    assert_eq!(bench.endings()[2..], [ended("u", "d1", Ending::Accepted)]);
+    assert_eq!(bench.tokens(), ["u-d0", "u-d1", "u-d1"]);
 }
 
 /// A final decision withdraws the request from the person's phones; one that is not final does nothing.

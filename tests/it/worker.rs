@@ -88,7 +88,7 @@ fn cancelled_while_it_waits() {
 }
 
 /// An answer on the decisions topic takes the request back from the person's phones: passively, in the place of the notification. A Cancel
-/// does the same. The phone of somebody who has the type muted is left alone by both, as it was by the event.
+/// does the same. The iPhone of somebody who has the type muted is left alone by both, as it was by the event.
 #[test]
 fn withdrawn_by_policy() {
     let stage = Stage::new(&shared_kafka(), 1, &names(2));
