@@ -125,6 +125,8 @@ pub(crate) struct FakePolicy {
     pub(crate) panics: AtomicUsize,
     /// It answers for one person more than it was asked for.
     pub(crate) surplus: AtomicBool,
+    /// It has everybody in its memory.
+    pub(crate) near: AtomicBool,
     pub(crate) asked: AtomicUsize,
     /// Whose forwards are looked at when a withdrawal is remembered.
     pub(crate) forwarder: OnceLock<Arc<FakeForwarder>>,
@@ -157,24 +159,25 @@ impl FakePolicy {
     fn workspace(&self) -> Arc<Workspace> {
         Arc::new(self.workspace.lock().unwrap().clone().unwrap_or_else(Workspace::unknown))
     }
+
+    fn entry(&self, user: &UserId) -> UserEntry {
+        let users = self.users.lock().unwrap();
+        users.get(user.as_str()).map_or_else(UserEntry::unknown, |user| UserEntry::pack(user).unwrap())
+    }
 }
 
 impl PolicySource for Arc<FakePolicy> {
-    fn cached(&self, _: &WorkspaceId, _: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
-        None
+    fn cached(&self, _: &WorkspaceId, user: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
+        self.near.load(SeqCst).then(|| (self.workspace(), self.entry(user)))
     }
 
     async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
         self.check()?;
-        let users = self.users.lock().unwrap();
-        let entry = |user: &UserId| {
-            users.get(user.as_str()).map_or_else(UserEntry::unknown, |user| UserEntry::pack(user).unwrap())
-        };
         let withdrawn = query
             .withdrawn
             .is_some_and(|(kind, event)| self.withdrawn.lock().unwrap().contains(&(kind, event.clone())));
         let surplus = self.surplus.load(SeqCst).then(|| UserEntry::pack(&user("surplus", 1)).unwrap());
-        let users = query.users.iter().map(entry).chain(surplus).collect();
+        let users = query.users.iter().map(|user| self.entry(user)).chain(surplus).collect();
         Ok(Resolved { workspace: self.workspace(), users, withdrawn })
     }
 

@@ -5,7 +5,7 @@ use super::{Gathered, Pipeline};
 use crate::delivery::Reason;
 use crate::event::{self, Event, Incoming, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::seam::{
-    Clock, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Query, Record, Resolved, Unavailable,
+    Clock, Feed, Forwarder, Lease, LeaseState, PolicySource, PushProvider, Query, Record, Resolved, Unavailable,
 };
 
 /// First and longest pause between two tries of something that is unavailable. The first is short, because most outages are a
@@ -33,10 +33,17 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         if event.expires_at <= now {
             return Gathered::Expired(event, Reason::known("deadline"));
         }
-        if let Some(resolved) = self.cached(&event) {
+        // A first attempt does not pay for looking whether the event was withdrawn. A redrive does: whoever asks for it comes late.
+        let withdrawn = match record.feed {
+            Feed::Redrive => Some((kind, &event.id)),
+            Feed::Event(_) | Feed::Job(..) | Feed::Hold(_) | Feed::Decision => None,
+        };
+        if withdrawn.is_none()
+            && let Some(resolved) = self.cached(&event)
+        {
             return Gathered::Ready(event, resolved);
         }
-        let query = Query { workspace: &event.workspace, users: &event.recipients, withdrawn: None };
+        let query = Query { workspace: &event.workspace, users: &event.recipients, withdrawn };
         match Box::pin(self.resolve(query, &*record.lease, event.expires_at)).await {
             Ok(resolved) => Gathered::Ready(event, resolved),
             Err(Stalled::Deadline) => Gathered::Expired(event, Reason::known("policy_unavailable")),

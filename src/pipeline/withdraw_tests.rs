@@ -1,7 +1,10 @@
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use prost::Message as _;
+
 use crate::delivery::{Ending, Outcome, PushKind, Reach, Reason, RetryScope};
-use crate::event::{LIFETIME_MAX, NotificationType, wire};
+use crate::event::{LIFETIME_MAX, NotificationType, TYPE_HEADER, wire};
 use crate::pipeline::bench::{Bench, cancel_of, decided, decision, ended, retryable};
 use crate::pipeline::fakes::{NOW, Remembered, otp, otp_record, record};
 use crate::policy::{Platform, Preference, Setting, Workspace};
@@ -87,6 +90,23 @@ async fn a_mute_keeps_nothing_on_android() {
     bench.handle(bench.job_record(2)).await;
     assert_eq!(bench.endings()[2..], [ended("u", "d1", Ending::Accepted)]);
     assert_eq!(bench.tokens(), ["u-d0", "u-d1", "u-d1"]);
+}
+
+/// A record that is redriven after its event was cancelled or answered pushes nothing, though its person is in memory.
+#[tokio::test]
+async fn redriven_after_its_withdrawal() {
+    let bench = Bench::new().person("u", 1);
+    bench.policy.near.store(true, SeqCst);
+    bench.handle(otp_record(&bench.lease, 0, &cancel_of("e", &["u"]))).await;
+    let redriven = |offset, event| {
+        let mut redriven = record(Feed::Redrive, &bench.lease, offset, "u", otp(event, &["u"]).encode_to_vec());
+        redriven.headers.push(TYPE_HEADER, "otp_received");
+        redriven
+    };
+    bench.handle(redriven(1, "e")).await;
+    assert_eq!(bench.endings(), [ended("u", "", Ending::Suppressed(Reason::known("withdrawn")))]);
+    bench.handle(redriven(2, "another")).await;
+    assert_eq!(bench.tokens(), ["u-d0"]);
 }
 
 /// A final decision withdraws the request from the person's phones; one that is not final does nothing.
