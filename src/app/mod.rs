@@ -118,7 +118,7 @@ impl Worker {
         let (flow, policy, forwarder) = (Arc::clone(&self.flow), self.policy.clone(), self.forwarder.clone());
         let (sources, lanes) = (self.sources.clone(), Arc::clone(&self.lanes));
         move || {
-            flow.balance().export();
+            flow.export();
             observe::export(&policy, &forwarder, &sources, &lanes);
         }
     }

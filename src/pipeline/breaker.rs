@@ -5,6 +5,10 @@
 //!
 //! It opens on the first misconfigured answer and lets one job through each probe interval; the first answer that speaks of anything
 //! else closes it. It deliberately never opens on a provider's own trouble (5xx, time-outs): those are retried by tier.
+//!
+//! Of the workers whose pushes a credential failed, one reads its hold topic and hears when it works again; another may never send
+//! anything more for that app. So an open breaker that no refusal has confirmed for [`LAPSE_INTERVALS`] is forgotten: what nobody tried
+//! lately is not known to be wrong, and the next push finds out. The reader of the hold topic goes on saying so while jobs wait there.
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +16,10 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::JobId;
 use crate::seam::CredentialId;
+
+/// After so many probe intervals without a refusal an open breaker is forgotten. Enough that a hold topic of some thousand jobs of several
+/// apps goes round between two probes of one of them; five minutes with the default interval.
+const LAPSE_INTERVALS: u32 = 30;
 
 /// The breakers of one process. Closed ones cost one atomic load.
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub(super) struct Breakers {
 struct Open {
     /// When the next probe is due.
     due: Instant,
+    /// When the credential was refused last.
+    refused: Instant,
     /// The last probe.
     probe: JobId,
     /// Whether that job let another one be the next probe.
@@ -95,7 +105,7 @@ impl Breakers {
 
     /// A misconfigured answer came.
     pub(super) fn trip(&self, credential: &CredentialId, app: &str, job: JobId, now: Instant) {
-        let open = Open { due: now + self.probe_interval, probe: job, yielded: false };
+        let open = Open { due: now + self.probe_interval, refused: now, probe: job, yielded: false };
         if self.lock().entry(credential.clone()).or_default().insert(app.into(), open).is_none() {
             tracing::error!(%credential, app, "credential misconfigured: this app's jobs wait in its hold topic");
         }
@@ -117,6 +127,27 @@ impl Breakers {
         if apps.is_empty() {
             open.remove(credential);
         }
+        self.any_open.store(!open.is_empty(), Relaxed);
+    }
+
+    /// Forgets what no refusal has confirmed for long.
+    pub(super) fn lapse(&self, now: Instant) {
+        if !self.any_open.load(Relaxed) {
+            return;
+        }
+        let life = self.probe_interval * LAPSE_INTERVALS;
+        let mut open = self.lock();
+        open.retain(|credential, apps| {
+            apps.retain(|app, open| {
+                let lives = now.saturating_duration_since(open.refused) < life;
+                if !lives {
+                    tracing::info!(%credential, app, "not refused here for {life:?}: the next push finds out whether it works");
+                    gauge(credential, app, 0.0);
+                }
+                lives
+            });
+            !apps.is_empty()
+        });
         self.any_open.store(!open.is_empty(), Relaxed);
     }
 }
@@ -171,5 +202,36 @@ mod tests {
         assert_eq!(turn(1, due), Turn::Try, "it is alone, so it is the probe again");
         breakers.mend(&credential, "app");
         assert_eq!(turn(2, start), Turn::Try);
+    }
+
+    /// A worker that sends nothing more for an app says that its credential is wrong for a while only; one that goes on being refused says
+    /// so for as long.
+    #[test]
+    fn an_unconfirmed_refusal_is_forgotten() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let breakers = Breakers::new(INTERVAL);
+            let (credential, start): (CredentialId, _) = ("apns.a".into(), Instant::now());
+            let says = |value: u8| {
+                let line = format!("watchbell_credential_misconfigured{{credential=\"apns.a\",app=\"app\"}} {value}\n");
+                assert!(recorder.handle().render().contains(&line), "{}", recorder.handle().render());
+            };
+            breakers.trip(&credential, "app", job(1), start);
+            let mut refused = start;
+            for number in 2..100 {
+                refused += INTERVAL;
+                breakers.lapse(refused);
+                assert_eq!(breakers.admit(&credential, "app", refused), Admission::Send);
+                breakers.trip(&credential, "app", job(number), refused);
+                says(1);
+            }
+            let silent = refused + INTERVAL * LAPSE_INTERVALS;
+            breakers.lapse(silent - Duration::from_millis(1));
+            says(1);
+            breakers.lapse(silent);
+            says(0);
+            assert_eq!(breakers.turn(&credential, "app", job(1), silent), Turn::Try);
+            assert_eq!([0, 1].map(|_| breakers.admit(&credential, "app", silent)), [Admission::Send; 2]);
+        });
     }
 }

@@ -132,6 +132,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         &self.balance
     }
 
+    /// Publishes what is worth looking up only when somebody looks: the balance, and which credentials are still taken for wrong.
+    pub fn export(&self) {
+        self.balance.export();
+        self.breakers.lapse(self.clock.instant());
+    }
+
     /// Where pushes go.
     pub fn provider(&self) -> &P {
         &self.provider
