@@ -1,7 +1,8 @@
 //! What Kafka's side can be told: the cluster, the groups, the topics, how much may be in flight.
 //!
-//! The point: any librdkafka property can be set verbatim under `kafka.properties`; the keys here are those that Watchbell
-//! computes with, or that must agree with each other. It deliberately does not repeat librdkafka's own list.
+//! The point: any librdkafka property can be set verbatim under `kafka.properties`, but those with which Watchbell could not keep its
+//! promises; the keys here are those that Watchbell computes with, or that must agree with each other. It deliberately does not repeat
+//! librdkafka's own list.
 //!
 //! Nothing here fails: what is wrong comes back from the `problems` functions as sentences that begin with the key.
 mod properties;
