@@ -122,3 +122,25 @@ async fn one_bad_job_does_not_block_its_app() {
     assert_eq!(ended.len(), 3, "{ended:?}");
     assert!(!ended.contains(&"bad".to_owned()));
 }
+
+/// A worker whose own pushes of an app were refused, and that sends none any more, stops saying so after a while: whether it was mended
+/// since is known to the reader of the hold topic, not to everybody.
+#[test]
+fn an_alert_that_nothing_confirms_ends() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let says = |value: u8| {
+        let line = format!("watchbell_credential_misconfigured{{credential=\"apns.main\",app=\"app\"}} {value}\n");
+        assert!(recorder.handle().render().contains(&line), "{}", recorder.handle().render());
+    };
+    let refused = async {
+        let bench = refused(Bench::new(), "u", "app");
+        bench.handle(otp_record(&bench.lease, 0, &otp("a", &["u"]))).await;
+        bench.flow.export();
+        says(1);
+        bench.clock.advance(Duration::from_secs(300));
+        bench.flow.export();
+        says(0);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(refused));
+}
