@@ -233,13 +233,17 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             expires_at,
             attempts: attempt.attempts,
         };
-        match self.provider.push(&push, instant + timeout).await {
+        // A push may wait for a free stream, or be sent once more: the lease is looked at again each time that it goes on the wire.
+        let wanted = || lease.state() != LeaseState::Fenced;
+        match self.provider.push(&push, instant + timeout, &wanted).await {
             Outcome::Accepted => {
                 self.breakers.mend(credential, attempt.device.app());
                 self.wave.accepted(attempt.device.app(), instant);
                 self.end(attempt, &Ending::Accepted, attempt.attempts + 1, settlement);
                 Attempted::Settled
             }
+            // Whoever has the partition now reads the record again: a retry of ours would ring besides.
+            Outcome::Retryable { .. } if !wanted() => Attempted::Fenced,
             outcome => Box::pin(self.follow(attempt, outcome, credential, now, settlement)).await,
         }
     }

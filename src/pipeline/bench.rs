@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use tokio::sync::Semaphore;
 
 use super::fakes::{Answer, FakeClock, FakeForwarder, FakeLease, FakePolicy, FakeProvider, NOW, otp, record, user};
 use super::{FlowConfig, InHand, Pipeline};
@@ -28,7 +29,18 @@ impl Bench {
     }
 
     pub(super) fn with(config: FlowConfig) -> Self {
-        let (policy, provider, forwarder) = <(Arc<FakePolicy>, Arc<FakeProvider>, Arc<FakeForwarder>)>::default();
+        Self::between(config, FakeProvider::default())
+    }
+
+    /// Its pushes wait for a permit each.
+    pub(super) fn gated() -> Self {
+        let gate = Some(Semaphore::new(0));
+        Self::between(FlowConfig::default(), FakeProvider { gate, ..FakeProvider::default() })
+    }
+
+    fn between(config: FlowConfig, provider: FakeProvider) -> Self {
+        let (policy, forwarder) = <(Arc<FakePolicy>, Arc<FakeForwarder>)>::default();
+        let provider = Arc::new(provider);
         let (clock, lease) = (FakeClock::new(), FakeLease::new("otp-received"));
         let texts = Texts::load().unwrap();
         policy.forwarder.set(Arc::clone(&forwarder)).ok();

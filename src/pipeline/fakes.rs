@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
-use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push, Reason};
+use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push, Reach, Reason, RetryScope};
 use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
 use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace};
 use crate::seam::{
     Budget, Clock, CredentialId, DeadToken, Feed, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider,
-    Query, Record, Removal, Resolved, Settlement, Unavailable,
+    Query, Record, Removal, Resolved, Settlement, Unavailable, Wanted,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -128,6 +128,8 @@ pub(crate) struct FakePolicy {
     /// It has everybody in its memory.
     pub(crate) near: AtomicBool,
     pub(crate) asked: AtomicUsize,
+    /// Fenced by whoever asks for people.
+    pub(crate) fences: OnceLock<Arc<FakeLease>>,
     /// Whose forwards are looked at when a withdrawal is remembered.
     pub(crate) forwarder: OnceLock<Arc<FakeForwarder>>,
 }
@@ -172,6 +174,9 @@ impl PolicySource for Arc<FakePolicy> {
     }
 
     async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
+        if let Some(lease) = self.fences.get() {
+            lease.set(LeaseState::Fenced);
+        }
         self.check()?;
         let withdrawn = query
             .withdrawn
@@ -239,7 +244,7 @@ impl PushProvider for Arc<FakeProvider> {
         }
     }
 
-    async fn push<'a>(&'a self, push: &'a Push<'a>, _: Instant) -> Outcome {
+    async fn push<'a>(&'a self, push: &'a Push<'a>, _: Instant, wanted: Wanted<'a>) -> Outcome {
         let (job, collapse, token) = (push.job, push.collapse, push.device.expose_token().to_owned());
         // Decided before the wait, so that the future that others measure is no larger.
         if self.refused.lock().unwrap().contains(&token) {
@@ -250,6 +255,10 @@ impl PushProvider for Arc<FakeProvider> {
         self.pushed.lock().unwrap().push(Pushed { job, collapse, token, withdrawal });
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
+        }
+        if !wanted() {
+            let (reason, scope) = (Reason::known("not_wanted"), RetryScope::Provider);
+            return Outcome::Retryable { reason, retry_after: None, scope, reach: Reach::Unsent };
         }
         let answer = self.answers.lock().unwrap().pop_front();
         match answer {

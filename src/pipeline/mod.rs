@@ -232,6 +232,8 @@ mod bench;
 #[cfg(test)]
 pub(crate) mod fakes;
 #[cfg(test)]
+mod fence_tests;
+#[cfg(test)]
 mod panic_tests;
 #[cfg(test)]
 mod tests;

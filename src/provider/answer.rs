@@ -39,6 +39,7 @@ pub(super) fn unanswered(error: &SendError) -> Outcome {
         SendError::NotProcessed(NotProcessed::Busy) => "no_free_stream",
         SendError::NotProcessed(NotProcessed::Refused { .. }) => "refused_stream",
         SendError::NotProcessed(NotProcessed::Closing) => "shutting_down",
+        SendError::NotProcessed(NotProcessed::Unwanted) => "not_wanted",
         SendError::NotProcessed(NotProcessed::Malformed(_)) => {
             return Outcome::Rejected { reason: Reason::known("malformed_request") };
         }
@@ -107,6 +108,7 @@ mod tests {
                 Reach::Refused,
             ),
             (SendError::NotProcessed(NotProcessed::Closing), "shutting_down", Reach::Unsent),
+            (SendError::NotProcessed(NotProcessed::Unwanted), "not_wanted", Reach::Unsent),
             (SendError::Deadline, "deadline", Reach::Unsent),
         ];
         for (error, expected, far) in cases {

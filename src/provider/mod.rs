@@ -25,7 +25,7 @@ use futures_util::future::join_all;
 use crate::allowance::Allowance;
 use crate::delivery::{Outcome, Push, Reason};
 use crate::policy::{DeviceView, Environment, Platform};
-use crate::seam::{Clock, CredentialId, PushProvider};
+use crate::seam::{Clock, CredentialId, PushProvider, Wanted};
 use crate::settings::Problems;
 use apns::config::ApnsConfig;
 use fcm::config::FcmConfig;
@@ -156,10 +156,10 @@ impl PushProvider for Providers {
         }
     }
 
-    async fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant) -> Outcome {
+    async fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant, wanted: Wanted<'a>) -> Outcome {
         match self.route(&push.device) {
-            Some(Route::Apns(client, app)) => client.push(app, push, deadline).await,
-            Some(Route::Fcm(client, app)) => client.push(app, push, deadline).await,
+            Some(Route::Apns(client, app)) => client.push(app, push, deadline, wanted).await,
+            Some(Route::Fcm(client, app)) => client.push(app, push, deadline, wanted).await,
             None => Outcome::Misconfigured { reason: Reason::known("no_credential") },
         }
     }

@@ -112,7 +112,7 @@ async fn push_is_small() {
     let rendered = render(&event, &workspace, Locale::EnUs, &Texts::load().unwrap());
     let owner = owner(Platform::Apns, "com.example.a", Environment::Production);
     let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
-    let weight = std::mem::size_of_val(&providers.push(&push, Instant::now()));
+    let weight = std::mem::size_of_val(&providers.push(&push, Instant::now(), &|| true));
     assert!(weight <= 640, "{weight} bytes");
 }
 
@@ -124,7 +124,7 @@ async fn outcomes_without_an_answer() {
     let rendered = render(&event, &workspace, Locale::EnUs, &Texts::load().unwrap());
     let attempt = async |owner: UserEntry| {
         let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
-        providers.push(&push, Instant::now() + Duration::from_millis(200)).await
+        providers.push(&push, Instant::now() + Duration::from_millis(200), &|| true).await
     };
     let nobody = attempt(owner(Platform::Apns, "com.example.c", Environment::Production)).await;
     assert_eq!(nobody, Outcome::Misconfigured { reason: Reason::known("no_credential") });

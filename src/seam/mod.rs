@@ -47,7 +47,7 @@ pub enum LeaseState {
 
 /// One term of ownership of one partition. Records hold it; it learns when each of them is finished.
 pub trait Lease: Send + Sync + std::fmt::Debug {
-    /// What may still be done. Cheap: read before each record is begun and again before each send.
+    /// What may still be done. Cheap: read before each record is begun, and again when a push goes on the wire.
     fn state(&self) -> LeaseState;
     /// The topic's name.
     fn topic(&self) -> &Arc<str>;
@@ -217,13 +217,21 @@ pub trait PolicySource: Send + Sync + 'static {
 /// A credential's name in config, `apns.<name>` or `fcm.<name>`: what a misconfiguration holds apart.
 pub type CredentialId = Arc<str>;
 
+/// Whether a push may still be sent. Cheap, and asked where a push's turn comes: it may have waited for seconds by then.
+pub type Wanted<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
 /// Where pushes go.
 pub trait PushProvider: Send + Sync + 'static {
     /// The credential that serves a device; `None` when no credential is configured for its app and environment.
     fn credential(&self, device: &DeviceView<'_>) -> Option<&CredentialId>;
     /// Sends one push and waits for the answer, until `deadline` at the latest. What is certain not to have been processed was resent
-    /// within.
-    fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant) -> impl Future<Output = Outcome> + Send + 'a;
+    /// within. `wanted` is asked just before each time that it goes on the wire; once it says no, nothing is sent any more.
+    fn push<'a>(
+        &'a self,
+        push: &'a Push<'a>,
+        deadline: Instant,
+        wanted: Wanted<'a>,
+    ) -> impl Future<Output = Outcome> + Send + 'a;
 }
 
 /// What leaves a record or a job besides its pushes and its outcome.

@@ -11,7 +11,7 @@ use crate::delivery::{Outcome, Push, Reach, Reason, RetryScope};
 use crate::provider::answer;
 use crate::provider::http2::{Answer, ConnectionId, Pool, Request, SendError, Unknown};
 use crate::provider::standing::Standing;
-use crate::seam::{Clock, CredentialId};
+use crate::seam::{Clock, CredentialId, Wanted};
 
 /// With less time than this left nothing is sent once more: cut off, it would only be a likely duplicate.
 const RESEND_TIME_MIN: Duration = Duration::from_secs(1);
@@ -48,7 +48,13 @@ impl Client {
     }
 
     /// Sends one push of the app at that position.
-    pub(in crate::provider) async fn push(&self, app: usize, push: &Push<'_>, deadline: Instant) -> Outcome {
+    pub(in crate::provider) async fn push(
+        &self,
+        app: usize,
+        push: &Push<'_>,
+        deadline: Instant,
+        wanted: Wanted<'_>,
+    ) -> Outcome {
         let token = push.device.expose_token();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Outcome::Rejected { reason: Reason::known("token_not_hexadecimal") };
@@ -60,10 +66,10 @@ impl Client {
             let (retry_after, scope) = (Some(wait), RetryScope::Device);
             return Outcome::Retryable { reason, retry_after, scope, reach: Reach::Unsent };
         }
-        let sent = self.pool.send(|| self.request(app, push), deadline).await;
+        let sent = self.pool.send(|| wanted().then(|| self.request(app, push)), deadline).await;
         match sent {
             Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
-            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, sent)).await,
+            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, wanted, sent)).await,
         }
     }
 
@@ -79,7 +85,7 @@ impl Client {
     }
 
     /// Everything but an acceptance at the first try. At most one resend, with the same ids, on another connection.
-    async fn settle(&self, app: usize, push: &Push<'_>, deadline: Instant, first: Sent) -> Outcome {
+    async fn settle(&self, app: usize, push: &Push<'_>, deadline: Instant, wanted: Wanted<'_>, first: Sent) -> Outcome {
         let ruling = self.rule(app, push, &first);
         let Some(connection) = connection_of(&first) else { return ruling.outcome };
         let again = match ruling.resend {
@@ -91,7 +97,8 @@ impl Client {
             self.report(&ruling.outcome, &first);
             return ruling.outcome;
         }
-        let second = self.pool.send_avoiding(|| self.request(app, push), deadline, connection).await;
+        let again = || wanted().then(|| self.request(app, push));
+        let second = self.pool.send_avoiding(again, deadline, connection).await;
         match &second {
             Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
             Ok(answer) => {

@@ -12,7 +12,7 @@ use crate::delivery::{Outcome, Push};
 use crate::provider::answer;
 use crate::provider::http2::{Answer, Pool, Request, SendError};
 use crate::provider::standing::Standing;
-use crate::seam::{Clock, CredentialId};
+use crate::seam::{Clock, CredentialId, Wanted};
 
 /// Google's answer to one request.
 type Sent = Result<Answer, SendError>;
@@ -44,7 +44,13 @@ impl Client {
 
     /// Sends one push of the app at that position. Only a refused access token is met with a second try; whatever else fails waits in
     /// a tier, because Google wants senders to wait for ten seconds at least.
-    pub(in crate::provider) async fn push(&self, app: usize, push: &Push<'_>, deadline: Instant) -> Outcome {
+    pub(in crate::provider) async fn push(
+        &self,
+        app: usize,
+        push: &Push<'_>,
+        deadline: Instant,
+        wanted: Wanted<'_>,
+    ) -> Outcome {
         let access = match self.access.current() {
             Some(access) => access,
             None => match Box::pin(self.access.obtain(deadline)).await {
@@ -52,10 +58,10 @@ impl Client {
                 Err(outcome) => return self.report(outcome),
             },
         };
-        let sent = self.pool.send(|| self.request(&access, push), deadline).await;
+        let sent = self.pool.send(|| wanted().then(|| self.request(&access, push)), deadline).await;
         match sent {
             Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
-            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, sent, access)).await,
+            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, wanted, sent, access)).await,
         }
     }
 
@@ -69,7 +75,15 @@ impl Client {
         Outcome::Accepted
     }
 
-    async fn settle(&self, app: usize, push: &Push<'_>, deadline: Instant, first: Sent, used: Arc<Access>) -> Outcome {
+    async fn settle(
+        &self,
+        app: usize,
+        push: &Push<'_>,
+        deadline: Instant,
+        wanted: Wanted<'_>,
+        first: Sent,
+        used: Arc<Access>,
+    ) -> Outcome {
         let (outcome, refresh) = self.judge(app, &first);
         if !refresh {
             return self.report(outcome);
@@ -78,7 +92,7 @@ impl Client {
             Ok(access) => access,
             Err(failed) => return self.report(failed.after(&outcome)),
         };
-        let second = self.pool.send(|| self.request(&access, push), deadline).await;
+        let second = self.pool.send(|| wanted().then(|| self.request(&access, push)), deadline).await;
         match second {
             Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
             Ok(_) | Err(_) => self.report(self.judge(app, &second).0.after(&outcome)),

@@ -42,6 +42,9 @@ pub enum NotProcessed {
     /// The request is no valid HTTP/2 request.
     #[error("the request is malformed: {0}")]
     Malformed(Arc<str>),
+    /// It was not wanted any more when its turn came.
+    #[error("not wanted any more")]
+    Unwanted,
     /// The pool is closing.
     #[error("the connection pool is closing")]
     Closing,

@@ -98,7 +98,7 @@ struct Reading {
     more: BytesMut,
 }
 
-impl<'a, F: Fn() -> Request> Sending<'a, F> {
+impl<'a, F: Fn() -> Option<Request>> Sending<'a, F> {
     pub(super) fn new(shared: &'a Arc<Shared>, request: F, deadline: Tick, avoid: Option<ConnectionId>) -> Self {
         Self { shared, request, deadline, avoid, refusals: 0, step: Step::Enter, key: None, expires: 0, task: 0 }
     }
@@ -153,7 +153,11 @@ impl<'a, F: Fn() -> Request> Sending<'a, F> {
     }
 
     fn open(&mut self, connection: Arc<Connection>) -> Result<(), SendError> {
-        match connection.start((self.request)()) {
+        let Some(request) = (self.request)() else {
+            self.leave(Ending::Cut);
+            return Err(SendError::NotProcessed(NotProcessed::Unwanted));
+        };
+        match connection.start(request) {
             Ok(response) => {
                 self.step = Step::Head(connection, response);
                 Ok(())
@@ -247,7 +251,7 @@ impl Reading {
     }
 }
 
-impl<F: Fn() -> Request + Unpin> Future for Sending<'_, F> {
+impl<F: Fn() -> Option<Request> + Unpin> Future for Sending<'_, F> {
     type Output = Result<Answer, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

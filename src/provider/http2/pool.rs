@@ -104,7 +104,8 @@ impl Pool {
 
     /// Sends a request and waits for its answer, until `deadline` at the latest.
     ///
-    /// `request` makes the request anew for each time it is handed to a connection, which is once but for certain refusals.
+    /// `request` makes the request anew for each time it is handed to a connection, which is once but for certain refusals; `None` says
+    /// that it is not wanted any more, and nothing is sent.
     /// Dropping the future resets the stream.
     pub fn send<'a, F>(
         &'a self,
@@ -112,7 +113,7 @@ impl Pool {
         deadline: std::time::Instant,
     ) -> impl Future<Output = Result<Answer, SendError>> + use<'a, F>
     where
-        F: Fn() -> Request + Unpin,
+        F: Fn() -> Option<Request> + Unpin,
     {
         Sending::new(&self.shared, request, self.shared.tick_of(deadline.into()), None)
     }
@@ -125,7 +126,7 @@ impl Pool {
         avoid: ConnectionId,
     ) -> impl Future<Output = Result<Answer, SendError>> + use<'a, F>
     where
-        F: Fn() -> Request + Unpin,
+        F: Fn() -> Option<Request> + Unpin,
     {
         Sending::new(&self.shared, request, self.shared.tick_of(deadline.into()), Some(avoid))
     }

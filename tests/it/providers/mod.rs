@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -21,7 +22,7 @@ use watchbell::sandbox::apns::inbox::{DeviceSettings, TokenState};
 use watchbell::sandbox::fault::{Fault, Provider, Refusal, RetryAfter, Rule};
 use watchbell::sandbox::fcm::inbox::{RegistrationSettings, RegistrationState};
 use watchbell::sandbox::{self, Sandbox, SandboxConfig};
-use watchbell::seam::{Clock as _, PushProvider as _, SystemClock};
+use watchbell::seam::{Clock as _, PushProvider as _, SystemClock, Wanted};
 
 const APP: &str = "com.example.lumen";
 const TOKEN: &str = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0";
@@ -147,6 +148,10 @@ impl Rig {
     }
 
     async fn push_through(&self, providers: &Providers, wish: Wish<'_>) -> Outcome {
+        self.push_while(providers, wish, &|| true).await
+    }
+
+    async fn push_while(&self, providers: &Providers, wish: Wish<'_>, wanted: Wanted<'_>) -> Outcome {
         let (event, id) = (event(wish.kind), DeviceId::new("d-1").unwrap());
         let workspace = Workspace { detail: wish.detail, display_name: "Acme".into(), ..Workspace::unknown() };
         let (platform, environment, token) = (wish.platform, wish.environment, Token::new(wish.token));
@@ -164,7 +169,7 @@ impl Rig {
         };
         let (reference, expires_at) = (Reference::of(&event, &workspace), event.expires_at);
         let push = Push { job, collapse, device, content, reference, expires_at, attempts: 0 };
-        providers.push(&push, Instant::now() + wish.within).await
+        providers.push(&push, Instant::now() + wish.within, wanted).await
     }
 
     /// A push that must be accepted, so that the app is known to be configured right.
@@ -177,6 +182,11 @@ impl Rig {
         self.sandbox.add_fault(rule)
     }
 
+    /// Pushes that the simulators took or refused.
+    fn seen(&self) -> u64 {
+        self.sandbox.apns().accepted() + self.apns_refusals() + self.sandbox.fcm().accepted()
+    }
+
     fn apns_refusals(&self) -> u64 {
         self.sandbox.apns().refused().values().sum()
     }
@@ -187,6 +197,25 @@ impl Rig {
         let rules: Vec<serde_json::Value> = rules.json().await.unwrap();
         rules.iter().map(|rule| rule["met"].as_u64().unwrap()).collect()
     }
+}
+
+/// A push that is not wanted any more when its turn comes never leaves, and is not sent once more after a first answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_wanted_any_more_never_leaves() {
+    let rig = rig(|_| ()).await;
+    for wish in [APPLE, GOOGLE] {
+        rig.prove(wish).await;
+        let before = rig.seen();
+        let unwanted = rig.push_while(&rig.providers, wish, &|| false).await;
+        assert_eq!(retryable(&unwanted), ("not_wanted", None, RetryScope::Provider));
+        assert!(!unwanted.was_sent(), "{unwanted:?}");
+        assert_eq!(rig.seen(), before, "{:?}", wish.platform);
+    }
+    rig.fault(refuse(Provider::Apns, "ServiceUnavailable"));
+    let (before, asked) = (rig.seen(), AtomicUsize::new(0));
+    let once = rig.push_while(&rig.providers, APPLE, &|| asked.fetch_add(1, SeqCst) == 0).await;
+    assert_eq!(retryable(&once), ("ServiceUnavailable", None, RetryScope::Provider));
+    assert_eq!((rig.seen(), asked.load(SeqCst)), (before + 1, 2));
 }
 
 fn refuse(provider: Provider, reason: &str) -> Rule {

@@ -170,7 +170,7 @@ async fn go_away_resends_exactly_what_was_not_processed() {
 /// The future is small: it is held once for each push in flight.
 #[test]
 fn the_future_of_a_request_stays_small() {
-    fn size<F: Fn() -> crate::provider::http2::Request>(_: F) -> usize {
+    fn size<F: Fn() -> Option<crate::provider::http2::Request>>(_: F) -> usize {
         size_of::<Sending<'static, F>>()
     }
     let bytes = size(request);

@@ -1,4 +1,6 @@
 //! How many streams: the peer's SETTINGS as they change, the warm-up, the queue, several connections.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::peer::{
@@ -97,6 +99,33 @@ async fn the_queue_is_fair() {
     assert!(seen.is_sorted(), "{seen:?}");
     drop(pool);
     assert_eq!(ended(serving).await, 50);
+}
+
+/// A request that is not wanted any more when its turn comes is not sent, and leaves its turn to the next.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_wanted_any_more_is_not_sent() {
+    let (pool, mut lines) = pool(one_connection());
+    let first = send(&pool);
+    let mut peer = lines.next(1).await;
+    let stream = peer.request().await;
+    let wanted = Arc::new(AtomicBool::new(true));
+    let unwanted = {
+        let (pool, wanted) = (pool.clone(), Arc::clone(&wanted));
+        tokio::spawn(async move {
+            let told = || wanted.load(Ordering::Relaxed).then(request).flatten();
+            pool.send(told, in_seconds(60)).await
+        })
+    };
+    tokio::task::yield_now().await;
+    let last = send(&pool);
+    wanted.store(false, Ordering::Relaxed);
+    peer.answer(stream, 200, b"").await;
+    assert_eq!(failure(unwanted).await, SendError::NotProcessed(NotProcessed::Unwanted));
+    let stream = peer.request().await;
+    peer.answer(stream, 200, b"").await;
+    assert_eq!((status(first).await, status(last).await), (200, 200));
+    assert!(peer.requests_within(A_WHILE).await.is_empty());
+    assert_eq!((pool.stats().in_flight, pool.stats().waiting), (0, 0));
 }
 
 /// A request given up while it waits, or on its stream, frees its place for the next.

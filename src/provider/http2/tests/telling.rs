@@ -74,7 +74,7 @@ fn problems_name_their_key() {
 /// Neither a request nor an answer prints what it carries: paths hold device tokens, headers credentials, bodies texts.
 #[test]
 fn requests_and_answers_do_not_print_their_content() {
-    let mut request = request();
+    let mut request = request().expect("it is wanted");
     request.headers.insert("authorization", http::HeaderValue::from_static("bearer secret-credential"));
     request.path = "/3/device/secret-token".parse().expect("a path");
     request.body = "secret-text".into();
