@@ -113,8 +113,12 @@ pub struct ApnsConfig {
     pub first_stream_limit: u32,
     /// Concurrent streams after it. 1,000 was observed at Apple.
     pub stream_limit: u32,
-    /// Whether the limit falls back to `first_stream_limit` after each refusal until the next accepted push.
+    /// Whether the limit falls back to `first_stream_limit` after each 4xx but 410, until the next accepted push (Apple, "Handling
+    /// notification responses from APNs").
     pub cut_streams_on_error: bool,
+    /// Such answers in a row after which a connection is told to leave; BadDeviceToken counts twice, because Apple says that it does so
+    /// sooner then. Apple states no number; 0 is never.
+    pub errors_until_goaway: u32,
     /// Whether provider tokens with DER signatures and padded standard base64 are accepted besides the standard form. Apple
     /// evidently does; strict is better for finding mistakes.
     pub accept_der: bool,
@@ -139,7 +143,8 @@ impl Default for ApnsConfig {
             environment: None,
             first_stream_limit: 1,
             stream_limit: 1_000,
-            cut_streams_on_error: false,
+            cut_streams_on_error: true,
+            errors_until_goaway: 100,
             accept_der: false,
             wedge_on_expired: true,
             tokens_per_20_minutes: 2,

@@ -169,6 +169,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// A new limit of concurrent streams for this connection, to be announced after the answer.
     pub(crate) stream_limit: Option<u32>,
+    /// Whether this connection takes leave after the answer.
+    pub(crate) leave: bool,
 }
 
 impl Answer {
@@ -179,6 +181,7 @@ impl Answer {
         self.headers.clear();
         self.body.clear();
         self.stream_limit = None;
+        self.leave = false;
     }
 }
 

@@ -3,9 +3,8 @@
 //! For tests, demonstrations and load: provider tokens are really verified, headers and payloads judged by Apple's documented
 //! rules, device tokens have states, and every answer has Apple's status, reason and body. Where Apple documents nothing the
 //! source of the behaviour stands beside it.
-//! No broadcast channels, no certificates of providers, no delivery over the air. Of what Apple does to connections two things are not
-//! here: dropping one after many refusals (a `disconnect` fault does that on demand), and refusing a bundle id that is new to the
-//! connection (Apple does not say which pushes of a connection count as its first).
+//! No broadcast channels, no certificates of providers, no delivery over the air. Of what Apple does to connections one thing is not
+//! here: refusing a bundle id that is new to the connection (Apple does not say which pushes of a connection count as its first).
 //! It fails as Apple does: by its answers. Nothing a client sends may panic it.
 mod check;
 pub mod inbox;

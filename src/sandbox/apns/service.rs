@@ -37,11 +37,15 @@ pub(crate) struct ApnsService {
     /// Index of the key that the connection is bound to.
     bound: Option<usize>,
     wedged: bool,
-    /// Whether a good token was seen since the limit last was the first one.
+    /// Whether a good token was seen.
     authorized: bool,
     raised: bool,
+    /// Whether an error took the streams away, so that an accepted push has to give them back.
+    cut: bool,
     /// Set for this connection by a fault or a command.
     own_limit: Option<u32>,
+    /// What counts against this connection since the last accepted push.
+    errors: u32,
 }
 
 impl ApnsService {
@@ -54,7 +58,9 @@ impl ApnsService {
             wedged: false,
             authorized: false,
             raised: false,
+            cut: false,
             own_limit: None,
+            errors: 0,
         }
     }
 
@@ -180,10 +186,23 @@ impl ApnsService {
             None => serde_json::json!({ "reason": reason }),
         };
         answer.body.extend_from_slice(body.to_string().as_bytes());
-        if self.raised && self.apns.config.cut_streams_on_error {
+        self.hold_against(status, reason, answer);
+    }
+
+    /// What a refusal costs the connection: its streams, and after many of them itself. Only what the sender did wrong counts, and a
+    /// device that left is nobody's mistake.
+    fn hold_against(&mut self, status: u16, reason: &str, answer: &mut Answer) {
+        if !(400..500).contains(&status) || status == 410 {
+            return;
+        }
+        let config = &self.apns.config;
+        self.errors += if reason == Reason::BadDeviceToken.wire().1 { 2 } else { 1 };
+        answer.leave = config.errors_until_goaway > 0 && self.errors >= config.errors_until_goaway;
+        // A good token raises the limit even if its own push is refused.
+        if self.raised && answer.stream_limit.is_none() && config.cut_streams_on_error {
             self.raised = false;
-            self.authorized = false;
-            answer.stream_limit = Some(self.apns.config.first_stream_limit);
+            self.cut = true;
+            answer.stream_limit = Some(config.first_stream_limit);
         }
     }
 }
@@ -208,8 +227,9 @@ impl Service for ApnsService {
         answer.reset(200);
         answer.apns_id = Some(apns_id);
         let judged = self.judge(request, now_us, &apns_id);
-        if !self.raised && self.authorized {
+        if !self.raised && self.authorized && (!self.cut || judged.is_ok()) {
             self.raised = true;
+            self.cut = false;
             answer.stream_limit = Some(self.limit());
         }
         if self.bound.is_some_and(|key| self.environment(key) == Some(Environment::Sandbox)) {
@@ -220,6 +240,8 @@ impl Service for ApnsService {
             let (status, word) = reason.wire();
             answer.status = status;
             self.write_refusal(status, word, timestamp, answer);
+        } else {
+            self.errors = 0;
         }
     }
 
@@ -240,6 +262,7 @@ impl Service for ApnsService {
     fn set_stream_limit(&mut self, limit: u32) {
         self.own_limit = Some(limit);
         self.raised = true;
+        self.cut = false;
     }
 }
 

@@ -161,6 +161,9 @@ impl<V: Service> Session<V> {
         if let Some(limit) = self.answer.stream_limit {
             self.announce_limit(limit);
         }
+        if self.answer.leave && self.leaving.is_none() {
+            self.goaway(None, false);
+        }
         self.recycle(incoming);
     }
 

@@ -1,6 +1,7 @@
 //! Concurrent streams: one until a good token, more after it, changed while the connection runs.
 use super::{ONE, TWO, bearer, connect, path, ping, push, received};
-use crate::sandbox::fault::{Fault, Provider, Rule};
+use crate::sandbox::apns::inbox::{DeviceSettings, TokenState};
+use crate::sandbox::fault::{Fault, Provider, Refusal, Rule};
 use crate::sandbox::testing::{H2, PAYLOAD, Raw, TOPIC, put_numbers, start, token, within};
 use crate::sandbox::wire::frame;
 
@@ -70,16 +71,48 @@ async fn the_limit_changes_while_the_connection_runs() {
 }
 
 #[tokio::test]
-async fn a_refusal_may_cut_the_limit_until_the_next_accepted_push() {
-    // The option of senders' reports: each refusal puts the connection back to one stream, an accepted push frees it.
-    let sandbox = start(|config| config.apns.cut_streams_on_error = true).await;
-    let (bearer, one) = (bearer(&sandbox), path(ONE));
+async fn a_4xx_cuts_the_limit_until_the_next_accepted_push() {
+    // What the sender did wrong puts the connection back to one stream, an accepted push frees it. A device that left, and what went
+    // wrong at Apple, change nothing.
+    let sandbox = start(|_| {}).await;
+    let gone = TokenState::Unregistered { timestamp: 1 };
+    sandbox.apns().set_device(TWO, DeviceSettings { state: gone, ..DeviceSettings::default() });
+    let bearer = bearer(&sandbox);
     let mut raw = connect(&sandbox).await;
-    for (body, limits) in [(PAYLOAD, vec![1, 1_000]), (b"", vec![1, 1_000, 1]), (PAYLOAD, vec![1, 1_000, 1, 1_000])] {
-        raw.ask(&push(&bearer, &one), body).await;
-        raw.next_of(frame::SETTINGS).await.unwrap();
-        assert_eq!(raw.limits, limits);
+    let mut ask = async |device: &str, body: &[u8], status: u16, limits: &[u32]| {
+        assert_eq!(raw.ask(&push(&bearer, &path(device)), body).await.status, status);
+        // A PING's answer comes after what was announced.
+        ping(&mut raw).await;
+        raw.next_of(frame::PING).await.unwrap();
+        assert_eq!(raw.limits, limits, "after {status}");
+    };
+    ask(ONE, PAYLOAD, 200, &[1, 1_000]).await;
+    ask(TWO, PAYLOAD, 410, &[1, 1_000]).await;
+    let unavailable = Refusal { reason: "ServiceUnavailable".into(), status: None, timestamp: None, retry_after: None };
+    sandbox.add_fault(Rule::always(Provider::Apns, Fault::Refuse(unavailable)).times(1));
+    ask(ONE, PAYLOAD, 503, &[1, 1_000]).await;
+    ask(ONE, b"", 400, &[1, 1_000, 1]).await;
+    ask(ONE, PAYLOAD, 200, &[1, 1_000, 1, 1_000]).await;
+}
+
+#[tokio::test]
+async fn many_errors_end_a_connection() {
+    // Four in a row are too many here; an accepted push begins the count anew, a bad device token counts twice, one that left not at all.
+    let sandbox = start(|config| config.apns.errors_until_goaway = 4).await;
+    let gone = TokenState::Unregistered { timestamp: 1 };
+    sandbox.apns().set_device(TWO, DeviceSettings { state: gone, ..DeviceSettings::default() });
+    let bearer = bearer(&sandbox);
+    let mut raw = connect(&sandbox).await;
+    let mut statuses = Vec::new();
+    let asked = [(ONE, &b""[..]); 3].into_iter().chain([(ONE, PAYLOAD), (ONE, b""), (ONE, b"")]);
+    for (device, body) in asked.chain([(TWO, PAYLOAD); 5]) {
+        statuses.push(raw.ask(&push(&bearer, &path(device)), body).await.status);
     }
+    assert_eq!(statuses, [400, 400, 400, 200, 400, 400, 410, 410, 410, 410, 410]);
+    let bad = DeviceSettings { state: TokenState::Bad, ..DeviceSettings::default() };
+    sandbox.apns().set_device(TWO, bad);
+    assert_eq!(raw.ask(&push(&bearer, &path(TWO)), PAYLOAD).await.status, 400);
+    assert!(raw.next_of(frame::GOAWAY).await.is_some());
 }
 
 #[tokio::test]
