@@ -96,21 +96,41 @@ async fn retry_is_one_device() {
     assert_eq!(bench.forwarder.outcomes.lock().unwrap().last().unwrap().attempts, 2);
 }
 
-/// Every attempt obeys what changed since the last: a mute, a moved token, a withdrawal.
+/// What somebody changes between two attempts.
+type Change<'a> = &'a dyn Fn(&Bench);
+
+/// Every attempt obeys what changed since the last: a moved token is used, a mute, a withdrawal and an erased phone end the job unsent.
 #[tokio::test]
-async fn planned_anew() {
-    let bench = Bench::new().person("u", 1);
-    bench.answers(retryable());
-    bench.answers(retryable());
-    bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
-    bench.policy.users.lock().unwrap().insert("u".into(), user("moved", 1));
-    bench.handle(bench.job_record(1)).await;
-    assert_eq!(bench.tokens(), ["u-d0", "moved-d0"]);
-    let event = crate::event::EventId::new("e").unwrap();
-    bench.policy.withdrawn.lock().unwrap().insert((NotificationType::OtpReceived, event));
-    bench.handle(bench.job_record(2)).await;
-    assert_eq!(bench.endings(), [ended("u", "d0", Ending::Suppressed(Reason::known("withdrawn")))]);
-    assert_eq!(bench.tokens().len(), 2);
+async fn invariant_04_each_attempt_is_planned_anew() {
+    let suppressed = |reason| ended("u", "d0", Ending::Suppressed(Reason::known(reason)));
+    let withdrawn = |bench: &Bench| {
+        let event = crate::event::EventId::new("e").unwrap();
+        bench.policy.withdrawn.lock().unwrap().insert((NotificationType::OtpReceived, event));
+    };
+    let person = |bench: &Bench, person: crate::policy::User| {
+        bench.policy.users.lock().unwrap().insert("u".into(), person);
+    };
+    let muted = |bench: &Bench| {
+        let preferences = [Preference::Off; NotificationType::COUNT];
+        person(bench, crate::policy::User { preferences, ..user("moved", 1) });
+    };
+    let changes: [(Change<'_>, _); 3] = [
+        (&withdrawn, suppressed("withdrawn")),
+        (&muted, suppressed("muted_by_user")),
+        (&|bench| person(bench, user("moved", 0)), ended("u", "d0", Ending::NoDevice)),
+    ];
+    for (change, ending) in changes {
+        let bench = Bench::new().person("u", 1);
+        bench.answers(retryable());
+        bench.answers(retryable());
+        bench.handle(otp_record(&bench.lease, 0, &otp("e", &["u"]))).await;
+        person(&bench, user("moved", 1));
+        bench.handle(bench.job_record(1)).await;
+        change(&bench);
+        bench.handle(bench.job_record(2)).await;
+        assert_eq!(bench.tokens(), ["u-d0", "moved-d0"]);
+        assert_eq!(bench.endings(), [ending]);
+    }
 }
 
 /// A dead token is removed on the provider's time, or on the begin of the send less skew.

@@ -85,7 +85,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             .map(|(user, _, device)| (user, device))
             .collect();
         self.planned(hand);
-        // In chunks, like an explosion: a kill repeats what was not finished, and a repeated withdrawal changes nothing on a phone.
+        // In chunks, like an explosion, but without its progress: a kill repeats the record, and a repeated withdrawal changes nothing on a
+        // phone.
         for chunk in devices.chunks(self.config.chunk_jobs) {
             let acknowledged = Settlement::waiting();
             for (user, device) in chunk {

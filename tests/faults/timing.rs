@@ -15,7 +15,8 @@ use crate::support::services::{Broker, shared_kafka};
 use crate::support::stage::{CEILING, Stage};
 use crate::workers::{assigned, people};
 
-/// How soon a dead worker's partitions are somebody else's: the session of 6 s, and a rebalance.
+/// How soon a dead worker's partitions are somebody else's: the session of 6 s, and a rebalance. Absolute, unlike the other limits here: it is
+/// what is promised (a one-time password must not be stale by then), and what it is made of are timers, not this machine's speed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// How soon after its return a broker's records flow again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(2);

@@ -1,5 +1,8 @@
 //! The whole way on a real broker: events in, pushes at the simulators, outcomes out.
+use std::collections::BTreeSet;
+
 use prost::Message as _;
+use watchbell::delivery::codec::decode_job;
 use watchbell::event::{NotificationType, UserId, WorkspaceId, wire};
 use watchbell::policy::{Platform, Preference, Setting};
 use watchbell::sandbox::SandboxConfig;
@@ -204,6 +207,15 @@ fn invariant_01_balance() {
     });
     let outcomes = stage.outcomes();
     assert_eq!(outcomes.len(), 81, "each job has one ending");
+    // What ended there lies there, and nothing else does.
+    let dead = outcomes.iter().filter(|outcome| outcome.ending() == wire::Ending::DeadLettered);
+    let dead: BTreeSet<Vec<u8>> = dead.map(|outcome| outcome.job_id.clone()).collect();
+    let mut letters = Reader::from_beginning(&stage.bootstrap, &[&stage.topics.dlq]);
+    let (jobs, records): (Vec<_>, Vec<_>) =
+        letters.up_to_the_end().iter().partition(|letter| letter.header("watchbell-kind").as_deref() == Some("job"));
+    let lies: Vec<_> = jobs.iter().map(|letter| decode_job(letter.payload.as_ref().unwrap()).unwrap()).collect();
+    assert_eq!((lies.len(), records.len()), (2, 1));
+    assert_eq!(lies.iter().map(|job| job.id().as_bytes().to_vec()).collect::<BTreeSet<_>>(), dead);
 }
 
 /// What waits in a tier carries references: no token, no text, no match number.
