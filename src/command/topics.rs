@@ -58,7 +58,8 @@ async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
             if !problems.is_empty() {
                 return Err(Failure::Unavailable(problems.join("\n")));
             }
-            for warning in admin.unchecked().into_iter().chain(admin.unread_holds().await) {
+            let warnings = admin.session_warning().await.into_iter().chain(admin.unchecked());
+            for warning in warnings.chain(admin.unread_holds().await) {
                 output::line(format_args!("warning: {warning}"))?;
             }
             output::line("OK")?;

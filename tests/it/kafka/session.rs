@@ -1,4 +1,5 @@
 //! What a worker says of the session that it does not set itself.
+use std::io::Write as _;
 use std::time::Duration;
 
 use watchbell::kafka::admin::Admin;
@@ -8,11 +9,12 @@ use watchbell::sandbox::SandboxConfig;
 
 use super::config;
 use crate::support::kafka::alter_group;
+use crate::support::process::watchbell;
 use crate::support::services::Broker;
 use crate::support::stage::Stage;
 use crate::support::{SOON, block_on, eventually};
 
-/// Under KIP-848 the broker's session rules, here Kafka's own default: a worker that starts says so, with the value. Of a group that has
+/// Under KIP-848 the broker's session rules, here Kafka's own default: a worker that starts says so, with the value, and so does `topics check`. Of a group that has
 /// settings of its own the client library hands on nothing, so nothing is said.
 #[test]
 fn a_long_session_is_warned_of() {
@@ -30,6 +32,11 @@ fn a_long_session_is_warned_of() {
     }
     let log = stage.worker().log();
     assert!(log.contains("after 45s only") && log.contains("WARN"), "{log}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(stage.config().as_bytes()).unwrap();
+    let output = watchbell(&["topics", "check", "--config", file.path().to_str().unwrap()]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("warning: the broker notices"), "{output:?}");
 
     alter_group(&kafka, &stage.group, "consumer.session.timeout.ms", "6000");
     eventually("the group's own setting", SOON, || block_on(admin.measured_session()).is_none().then_some(()));
