@@ -1,4 +1,5 @@
-//! The tests that stop, kill and freeze services and processes. Each has services of its own, and they run one at a time:
+//! The tests that stop, kill and freeze services and processes. What a test stops is its own; the rest have topics, groups and databases of
+//! their own on services that they share. They run one at a time:
 //! `tests/services/run -- cargo test --test faults -- --test-threads=1`.
 #![allow(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
