@@ -16,9 +16,12 @@ impl Problems {
         }
     }
 
-    /// Adds a sentence.
+    /// Adds a sentence, unless it is there already.
     pub fn add(&mut self, sentence: impl Into<String>) {
-        self.0.push(sentence.into());
+        let sentence = sentence.into();
+        if !self.0.contains(&sentence) {
+            self.0.push(sentence);
+        }
     }
 
     /// Adds the problems of a subsection, each key prefixed with the subsection's name.
@@ -49,9 +52,4 @@ pub fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> 
 /// Whether `url` is an absolute http or https address.
 pub fn is_http_url(url: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
-}
-
-/// Whether `url` is an absolute https address.
-pub fn is_https_url(url: &str) -> bool {
-    is_http_url(url) && url.starts_with("https:")
 }

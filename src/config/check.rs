@@ -1,8 +1,11 @@
 //! What must hold within each section, and between them.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Config;
 use super::mend::StandIns;
+use crate::provider::{Credentials, Providers};
+use crate::seam::SystemClock;
 use crate::settings::Problems;
 
 /// Each is told apart in a byte of every record in flight.
@@ -35,7 +38,7 @@ impl Config {
         problems
     }
 
-    /// What a worker needs beyond what every command needs.
+    /// What a worker needs beyond what every command needs: keys and accounts that can be used.
     pub(super) fn worker_problems(&self, stand_ins: &StandIns) -> Problems {
         let mut problems = Problems::default();
         let meant = stand_ins.touch("apns") || stand_ins.touch("fcm");
@@ -43,6 +46,8 @@ impl Config {
             meant || !(self.apns.is_empty() && self.fcm.is_empty()),
             "apns and fcm are both without a credential, so nothing could be sent; add [apns.<name>] or [fcm.<name>]",
         );
+        let credentials = Credentials { apns: &self.apns, fcm: &self.fcm };
+        Providers::check(credentials, Arc::new(SystemClock)).into_iter().for_each(|problem| problems.add(problem));
         problems
     }
 

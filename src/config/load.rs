@@ -85,10 +85,18 @@ fn load(
     };
     let is_default = |key: &str| source(&layers, key).is_none();
     let sentences = config.read_secrets(is_default).into_iter();
-    let sentences = sentences.chain(config.file_problems()).chain(config.problems(&stand_ins));
-    for sentence in sentences.chain(more(&config, &stand_ins)) {
-        let key = sentence.split([' ', ':']).next().unwrap_or_default();
+    for sentence in sentences.chain(config.file_problems()).chain(config.problems(&stand_ins)) {
+        let key = key_of(&sentence);
         if !stand_ins.holds(key) && !compares(key, &sentence, &stand_ins) {
+            let source = source(&layers, key);
+            found.add(sentence, source);
+        }
+    }
+    // Who looks into files and behind URLs is not asked about what is known to be wrong: it could only say so once more.
+    for sentence in more(&config, &stand_ins) {
+        let key = key_of(&sentence);
+        let own = key.strip_suffix("_file").unwrap_or(key);
+        if !stand_ins.holds(key) && !stand_ins.holds(own) && !found.tells_of(key) {
             let source = source(&layers, key);
             found.add(sentence, source);
         }
@@ -106,6 +114,11 @@ fn compares(key: &str, sentence: &str, stand_ins: &StandIns) -> bool {
     sections.into_iter().any(|section| names.iter().any(|name| stand_ins.holds(&format!("{section}.{name}"))))
 }
 
+/// The key that a sentence is about: it begins with it.
+fn key_of(sentence: &str) -> &str {
+    sentence.split([' ', ':']).next().unwrap_or_default()
+}
+
 /// What was found to be wrong so far.
 #[derive(Default)]
 pub(super) struct Found(Vec<Problem>);
@@ -113,6 +126,10 @@ pub(super) struct Found(Vec<Problem>);
 impl Found {
     pub(super) fn add(&mut self, sentence: String, source: Option<String>) {
         self.0.push(Problem { sentence, source });
+    }
+
+    fn tells_of(&self, key: &str) -> bool {
+        self.0.iter().any(|problem| key_of(&problem.sentence) == key)
     }
 }
 

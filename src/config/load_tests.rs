@@ -30,7 +30,11 @@ fn nothing_contradicts_what_nobody_wrote() {
     let with_redis = "policy.redis_url=redis://cache:6379";
     assert_eq!(told(with_redis), ["policy.redis_url"]);
     assert_eq!(told(&format!("{with_redis} policy.store_url=[]")), ["policy.store_url"]);
-    assert_eq!(told("kafka.security.ca_file=/dev/null kafka.security.protocol=tls"), ["kafka.security.protocol"]);
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&authority, "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n").unwrap();
+    let with_authority = format!("kafka.security.ca_file={}", authority.path().display());
+    assert_eq!(told(&with_authority), ["kafka.security.ca_file"]);
+    assert_eq!(told(&format!("{with_authority} kafka.security.protocol=tls")), ["kafka.security.protocol"]);
     // What is wrong by itself is told.
     let both = told("kafka.commit_interval_ms=0 kafka.session_timeout_ms=soon");
     assert_eq!(both, ["kafka.session_timeout_ms", "kafka.commit_interval_ms"]);

@@ -1,6 +1,7 @@
 //! Secrets that come from files, and files that must be there.
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::SecretString;
 
 use super::Config;
@@ -58,7 +59,6 @@ impl Config {
             ("kafka.security.ca_file".to_owned(), &security.ca_file),
             ("kafka.security.certificate_file".to_owned(), &security.certificate_file),
             ("kafka.security.key_file".to_owned(), &security.key_file),
-            ("policy.redis_ca_file".to_owned(), &self.policy.redis_ca_file),
         ];
         files.extend(self.apns.iter().map(|(name, apns)| (format!("apns.{name}.ca_file"), &apns.ca_file)));
         files.extend(self.fcm.iter().map(|(name, fcm)| (format!("fcm.{name}.ca_file"), &fcm.ca_file)));
@@ -69,8 +69,18 @@ impl Config {
                 problems.add(format!("{key}: cannot read {}: {error}", file.display()));
             }
         }
+        for (key, file) in [("ca_file", &security.ca_file), ("certificate_file", &security.certificate_file)] {
+            if let Some(file) = file.as_deref().filter(|file| readable(file).is_ok() && !has_certificate(file)) {
+                let file = file.display();
+                problems.add(format!("kafka.security.{key}: {file} has no certificate in it; it must be a PEM file"));
+            }
+        }
         problems
     }
+}
+
+fn has_certificate(file: &Path) -> bool {
+    CertificateDer::pem_file_iter(file).is_ok_and(|mut found| found.next().is_some_and(|first| first.is_ok()))
 }
 
 fn readable(file: &Path) -> std::io::Result<()> {

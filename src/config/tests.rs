@@ -4,6 +4,7 @@ use std::io::Write;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::provider::apns::TEST_KEY;
 
 fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
@@ -208,8 +209,9 @@ fn what_is_half_there_makes_no_other_problem() {
     assert_eq!(told, ["apns.main.key_id is missing", "apns.main.environment is missing", key_file]);
     assert!(problems.iter().all(|problem| problem.source.is_none()), "{problems:?}");
 
-    let one =
-        "[apns.one]\nteam_id = \"A1B2C3D4E5\"\nkey_id = \"A1B2C3D4E5\"\nkey = \"k\"\napps = [\"com.example.app\"]\n";
+    let one = format!(
+        "[apns.one]\nteam_id = \"A1B2C3D4E5\"\nkey_id = \"A1B2C3D4E5\"\nkey = {TEST_KEY:?}\napps = [\"com.example.app\"]\n"
+    );
     let two = one.replace("one", "two");
     let file = file(&format!(
         "{one}{two}environment = \"production\"\n[provider]\npush_timeout_ms = 50000\n[worker]\ndrain_deadline_ms = \"long\"\n"

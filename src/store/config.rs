@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::database::check_url;
+use super::error::OpenError;
+use super::redis;
 use crate::settings::{Problems, redacted};
 
 /// Section `[policy]`.
@@ -64,10 +67,25 @@ impl PolicyConfig {
             store.as_deref() != Some("sqlite") || redis.is_none(),
             "redis_url has no use with the SQLite of store_url, which serves one process; remove it or use PostgreSQL",
         );
+        let encrypted = redis.as_deref() == Some("rediss");
         problems.require(
-            redis.as_deref() == Some("rediss") || self.redis_ca_file.is_none(),
+            encrypted || self.redis_ca_file.is_none(),
             "redis_ca_file needs a redis_url that begins with rediss://",
         );
+        // Where the scheme is none, no more needs to be said.
+        let mut unusable = Vec::new();
+        if matches!(store.as_deref(), Some("postgres" | "postgresql" | "sqlite")) {
+            unusable.extend(check_url(self.store_url()).err());
+        }
+        if let Some(url) = self.redis_url.as_ref().filter(|_| encrypted || redis.as_deref() == Some("redis")) {
+            let ca_file = self.redis_ca_file.as_deref().filter(|_| encrypted);
+            unusable.extend(redis::check(url.expose_secret(), ca_file).err());
+        }
+        for error in unusable {
+            if let OpenError::Url { key, why } = error {
+                problems.add(format!("{key} is not usable: {why}"));
+            }
+        }
         problems.require((1..=3_600).contains(&self.ttl_s), "ttl_s must be between 1 and 3600");
         problems.require(
             (1..=self.ttl_s.max(1)).contains(&self.unknown_user_ttl_s),

@@ -218,11 +218,30 @@ impl Tx {
     }
 }
 
+/// Whether the store's URL is one, as far as that shows without connecting.
+pub(super) fn check_url(url: &str) -> Result<(), OpenError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => postgres_options(url).map(drop),
+        Some("sqlite") => sqlite_options(url).map(drop),
+        _ => Err(bad_url("it must begin with postgres:// or sqlite:")),
+    }
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    PgConnectOptions::from_str(url).map_err(|error| bad_url(&error.to_string()))
+}
+
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(bad_url("a database in memory cannot be shared by several connections: give a file"));
+    }
+    SqliteConnectOptions::from_str(url).map_err(|error| bad_url(&error.to_string()))
+}
+
 async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -> Result<PgPool, OpenError> {
     // The server gives up a statement that we no longer wait for.
     let statement_timeout = timeout.as_millis().to_string();
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|error| bad_url(&error.to_string()))?
+    let options = postgres_options(url)?
         .application_name("watchbell")
         .options([("statement_timeout", statement_timeout.as_str())]);
     PgPoolOptions::new()
@@ -237,11 +256,8 @@ async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -
 const PAGE_CACHE_KIB: &str = "-256";
 
 async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Result<SqliteFile, OpenError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| bad_url(&error.to_string()))?;
+    let options = sqlite_options(url)?;
     let path = options.get_filename().to_owned();
-    if url.contains(":memory:") || url.contains("mode=memory") {
-        return Err(bad_url("a database in memory cannot be shared by several connections: give a file"));
-    }
     if missing == Missing::Refuse && !path.exists() {
         return Err(OpenError::Unmigrated { found: 0, needed: super::schema::needed(false) });
     }

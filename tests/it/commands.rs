@@ -2,8 +2,10 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
+
+use watchbell::sandbox::{Sandbox, SandboxConfig};
 
 use crate::support::eventually;
 use crate::support::process::{command, watchbell};
@@ -13,22 +15,36 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// All that a command said.
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// A signing key and a service account as Apple and Google give them.
+fn keys() -> (String, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sandbox = runtime.block_on(Sandbox::start(SandboxConfig::default())).unwrap();
+    let [key, account] = [&sandbox.apns().keys()[0].path, &sandbox.fcm().service_accounts()[0].path];
+    (fs::read_to_string(key).unwrap(), fs::read_to_string(account).unwrap())
+}
+
 #[test]
 fn the_production_example_passes_once_its_secrets_are_there() {
     // Who copies the example and mounts the secrets has a configuration that works.
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/production.example.toml");
     let secrets = tempfile::tempdir().unwrap();
+    let (key, account) = keys();
     let mut check = command(&["check-config", "--config", example.to_str().unwrap()]);
-    for (key, value) in [
+    for (variable, value) in [
         ("KAFKA__SECURITY__PASSWORD_FILE", "password"),
         ("POLICY__STORE_URL_FILE", "postgres://watchbell:password@postgres.example.com/watchbell\n"),
-        ("APNS__MAIN__KEY_FILE", "key"),
-        ("APNS__DEVELOPMENT__KEY_FILE", "key"),
-        ("FCM__MAIN__SERVICE_ACCOUNT_FILE", "{}"),
+        ("APNS__MAIN__KEY_FILE", &key),
+        ("APNS__DEVELOPMENT__KEY_FILE", &key),
+        ("FCM__MAIN__SERVICE_ACCOUNT_FILE", &account),
     ] {
-        let file = secrets.path().join(key);
+        let file = secrets.path().join(variable);
         fs::write(&file, value).unwrap();
-        check.env(format!("WATCHBELL_{key}"), &file);
+        check.env(format!("WATCHBELL_{variable}"), &file);
     }
     let output = check.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -52,6 +68,78 @@ fn a_wrong_configuration_ends_with_64_and_every_problem() {
         assert!(told.contains(key), "{key} is missing in {told}");
     }
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_secrets_and_addresses_hold_is_checked_before_anything_starts() {
+    // A key that is none, a URL that is none, a file without certificates: told at once, with 64, by the check and by the worker alike,
+    // and none of it printed.
+    let dir = tempfile::tempdir().unwrap();
+    let (file, no_pem) = (dir.path().join("watchbell.toml"), dir.path().join("no.pem"));
+    fs::write(&no_pem, "no certificate").unwrap();
+    let text = format!(
+        r#"
+        [kafka]
+        bootstrap_servers = "kafka-1:9092,:9092"
+        [kafka.security]
+        protocol = "ssl"
+        ca_file = {no_pem:?}
+        [policy]
+        store_url = "postgres://user:hush@host:notaport/watchbell"
+        redis_url = "rediss://:hush@host:notaport"
+        [apns.key]
+        team_id = "A1B2C3D4E5"
+        key_id = "F6G7H8I9J0"
+        key = "hush"
+        apps = ["com.example.app"]
+        environment = "production"
+        base_url = "https://host/path"
+        ca_file = {no_pem:?}
+        [fcm.account]
+        service_account = "{{}}"
+        apps = ["com.example.app"]
+        base_url = "https://"
+        ca_file = {no_pem:?}
+        "#
+    );
+    fs::write(&file, text).unwrap();
+    let expected = [
+        "kafka.bootstrap_servers must be",
+        "kafka.security.ca_file: ",
+        "policy.store_url is not usable",
+        "policy.redis_url is not usable",
+        "apns.key.key_file is not",
+        "apns.key.base_url: ",
+        "apns.key.ca_file: ",
+        "fcm.account.service_account_file is no",
+        "fcm.account.base_url: ",
+        "fcm.account.ca_file: ",
+    ];
+    for role in ["check-config", "worker"] {
+        let output = watchbell(&[role, "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(64), "{role}: {}", text_of(&output));
+        let told = text_of(&output);
+        for beginning in expected {
+            assert!(told.contains(&format!("  - {beginning}")), "{role}: {beginning} is missing in {told}");
+        }
+        assert!(told.contains(&format!("has {} problems", expected.len())) && !told.contains("hush"), "{role}: {told}");
+    }
+}
+
+#[test]
+fn the_readmes_configuration_for_the_simulators_fits_them() {
+    // What the README shows is what `watchbell sandbox` makes in the folder where it runs.
+    let readme = include_str!("../../README.md");
+    let text = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Some(folder.path().join("watchbell-sandbox"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sandbox = runtime.block_on(Sandbox::start(SandboxConfig { dir, ..SandboxConfig::default() })).unwrap();
+    let key = &sandbox.apns().keys()[0].key;
+    assert!(text.contains(&format!("{:?}", key.team_id)) && text.contains(&format!("{:?}", key.key_id)), "{text}");
+    fs::write(folder.path().join("watchbell.toml"), text).unwrap();
+    let output = command(&["check-config", "--config", "watchbell.toml"]).current_dir(&folder).output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
 }
 
 #[test]

@@ -82,9 +82,12 @@ impl KafkaConfig {
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         let servers = self.bootstrap_servers.split(',').map(str::trim);
-        let with_port = |server: &str| server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_host = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@".contains(c));
+        let is_address = |server: &str| {
+            server.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
+        };
         problems.require(
-            servers.clone().all(with_port),
+            servers.clone().all(is_address),
             "bootstrap_servers must be host:port, several separated by commas",
         );
         problems.require(topics::is_topic_name(&self.group), "group must be 1 to 200 letters, digits, '.', '_' or '-'");

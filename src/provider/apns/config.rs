@@ -6,7 +6,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Environment;
-use crate::settings::{Problems, is_https_url, redacted};
+use crate::provider::http2::check_base_url;
+use crate::settings::{Problems, redacted};
 
 /// Section `[apns.<name>]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -40,8 +41,9 @@ impl ApnsConfig {
         problems.require(is_id(&self.key_id), "key_id must be the ten characters that Apple shows for the key");
         problems.require(self.key.is_some(), "key_file is missing: the path of the .p8 file from Apple");
         problems.require(!self.apps.is_empty(), "apps is empty: list the bundle ids that it serves");
-        let base_url = self.base_url.as_deref();
-        problems.require(base_url.is_none_or(is_https_url), "base_url must begin with https://");
+        if let Some(Err(error)) = self.base_url.as_deref().map(check_base_url) {
+            problems.add(format!("base_url: {error}"));
+        }
         problems
     }
 }

@@ -14,7 +14,7 @@ mod token;
 
 pub(super) use client::Client;
 #[cfg(test)]
-pub(super) use token::TEST_KEY;
+pub(crate) use token::TEST_KEY;
 
 use std::sync::Arc;
 use std::time::Duration;

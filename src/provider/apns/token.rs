@@ -63,7 +63,7 @@ impl std::fmt::Debug for Signer {
 
 /// The key of RFC 6979 §A.2.5, in the form of Apple's files.
 #[cfg(test)]
-pub(in crate::provider) const TEST_KEY: &str = "-----BEGIN PRIVATE KEY-----
+pub(crate) const TEST_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCDJr6nYRbp1FmtcIVdnsdaTTlDD2zbomxJ7imIrEg9nIQ==
 -----END PRIVATE KEY-----";
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Problems, is_http_url, is_https_url, redacted};
+use crate::provider::http2::check_base_url;
+use crate::settings::{Problems, is_http_url, redacted};
 
 /// Section `[fcm.<name>]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,7 +36,9 @@ impl FcmConfig {
             "service_account_file is missing: the path of the JSON file from Google Cloud",
         );
         problems.require(!self.apps.is_empty(), "apps is empty: list the package names that it serves");
-        problems.require(self.base_url.as_deref().is_none_or(is_https_url), "base_url must begin with https://");
+        if let Some(Err(error)) = self.base_url.as_deref().map(check_base_url) {
+            problems.add(format!("base_url: {error}"));
+        }
         problems.require(
             self.token_url.as_deref().is_none_or(is_http_url),
             "token_url must begin with https:// (or http:// for a simulator)",

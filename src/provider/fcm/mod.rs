@@ -46,12 +46,13 @@ impl Prepared {
     /// Reads what the section names; all problems at once.
     pub(super) fn new(config: &FcmConfig, clock: &Arc<dyn Clock>) -> Result<Self, Problems> {
         let mut problems = config.problems();
-        let endpoint = tls_config(config.ca_file.as_deref()).map_err(|error| format!("ca_file: {error}"));
-        let endpoint = endpoint.and_then(|tls| {
+        let tls = tls_config(config.ca_file.as_deref()).map_err(|error| format!("ca_file: {error}"));
+        let ca_file = tls.is_ok().then_some(config.ca_file.as_deref()).flatten();
+        let endpoint = tls.and_then(|tls| {
             let url = config.base_url.as_deref().unwrap_or(BASE_URL);
             Endpoint::new(url, tls).map_err(|error| format!("base_url: {error}"))
         });
-        let exchange = config.service_account.as_ref().map(|file| exchange(file, config, clock));
+        let exchange = config.service_account.as_ref().map(|file| exchange(file, config, ca_file, clock));
         match (endpoint, exchange) {
             (Ok(endpoint), Some(Ok((exchange, path)))) if problems.is_empty() => {
                 let access = AccessTokens::new(exchange, Arc::clone(clock));
@@ -77,13 +78,14 @@ impl Prepared {
 fn exchange(
     file: &secrecy::SecretString,
     config: &FcmConfig,
+    ca_file: Option<&Path>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Exchange, PathAndQuery), String> {
     let account =
         Account::new(file, config.token_url.as_deref()).map_err(|why| format!("service_account_file {why}"))?;
     let path = format!("/v1/projects/{}/messages:send", account.project_id);
     let path = path.parse().map_err(|_| "service_account_file has a project_id that is none".to_owned())?;
-    let roots = config.ca_file.as_deref().map(roots).transpose().map_err(|why| format!("ca_file: {why}"))?;
+    let roots = ca_file.map(roots).transpose().map_err(|why| format!("ca_file: {why}"))?;
     let exchange = Exchange::new(account, roots, Arc::clone(clock)).map_err(|why| format!("token_url: {why}"))?;
     Ok((exchange, path))
 }

@@ -94,9 +94,20 @@ fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(fault("no certificate in it".to_owned())) } else { Ok(roots) }
 }
 
-impl Endpoint {
-    /// `base_url` is `https://host[:port]`, nothing more; `tls` comes from [`tls_config`].
-    pub fn new(base_url: &str, tls: Arc<ClientConfig>) -> Result<Self, EndpointError> {
+/// A base URL's parts.
+struct Place {
+    authority: Authority,
+    host: String,
+    name: ServerName<'static>,
+}
+
+/// Whether `base_url` is `https://host[:port]`, nothing more.
+pub fn check_base_url(base_url: &str) -> Result<(), EndpointError> {
+    Place::of(base_url).map(drop)
+}
+
+impl Place {
+    fn of(base_url: &str) -> Result<Self, EndpointError> {
         let fault = |detail: &str| EndpointError::Url { url: base_url.to_owned(), detail: detail.to_owned() };
         let uri: http::Uri = base_url.parse().map_err(|_| fault(""))?;
         if uri.scheme_str() != Some("https") {
@@ -111,6 +122,14 @@ impl Endpoint {
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host.clone()).map_err(|_| fault(": the host is no valid name"))?;
+        Ok(Self { authority, host, name })
+    }
+}
+
+impl Endpoint {
+    /// `base_url` is as [`check_base_url`] wants it; `tls` comes from [`tls_config`].
+    pub fn new(base_url: &str, tls: Arc<ClientConfig>) -> Result<Self, EndpointError> {
+        let Place { authority, host, name } = Place::of(base_url)?;
         if tls.alpn_protocols != [H2] {
             return Err(EndpointError::Alpn);
         }

@@ -20,7 +20,7 @@ mod telemetry;
 mod tests;
 
 pub use config::PoolConfig;
-pub use dial::{Endpoint, EndpointError, TlsError, tls_config};
+pub use dial::{Endpoint, EndpointError, TlsError, check_base_url, tls_config};
 pub use error::{NotProcessed, SendError, Unknown};
 pub use exchange::{Answer, Request};
 pub use pool::{Pool, PoolStats, WarmUp};

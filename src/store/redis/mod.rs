@@ -15,6 +15,7 @@ mod connect;
 mod copy;
 mod supervise;
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -84,6 +85,11 @@ pub(super) enum Offered {
     Overtaken,
     /// Redis holds neither: the read was too old by the time it arrived.
     Late,
+}
+
+/// Whether the URL is one, and the file has authorities in it; connects nowhere.
+pub(super) fn check(url: &str, ca_file: Option<&Path>) -> Result<(), OpenError> {
+    connect::client(url, ca_file).map(drop)
 }
 
 impl Redis {
