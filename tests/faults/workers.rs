@@ -123,19 +123,21 @@ fn rebalance_storm() {
 /// no longer its own beyond what it had begun.
 #[test]
 fn frozen_worker_is_fenced() {
+    const PER_SECOND: u32 = 200;
     let people = people(100);
     let stage = Stage::new(&shared_kafka(), 4, &people);
     let (frozen, _other) = (stage.worker(), stage.worker());
-    let load = Load::start(&stage, &people, full(4_000, 8_000), 200);
+    let load = Load::start(&stage, &people, full(4_000, 8_000), PER_SECOND);
     eventually("some load", CEILING, || (load.emitted() >= 500).then_some(()));
     frozen.freeze();
     let at_freeze = load.emitted();
     // Longer than the session of 6 s: the load itself is the clock.
-    eventually("the session to end", CEILING, || (load.emitted() >= at_freeze + 200 * 9).then_some(()));
+    eventually("the session to end", CEILING, || (load.emitted() >= at_freeze + PER_SECOND as usize * 9).then_some(()));
     frozen.thaw();
     let account = settle(&stage, &load.finish());
     eprintln!("{account:?}");
-    assert!(account.repeated <= 400, "{account:?}");
+    // What was in flight at the freeze, or finished since the last commit: half a second of the load, of which another worker had a part.
+    assert!(account.repeated <= PER_SECOND as usize / 2, "{account:?}");
 }
 
 /// The broker goes away in the middle of load and comes back: nothing is lost, the worker goes on by itself, and when its partitions come
