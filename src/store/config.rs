@@ -33,7 +33,7 @@ pub struct PolicyConfig {
     pub max_stale_s: u32,
     /// Mebibytes of the cache in this process.
     pub cache_max_mib: u32,
-    /// Reads at the store at once; the pool has as many connections.
+    /// Reads at the store at once. The pool has as many connections, and with SQLite at most four.
     pub store_concurrency: u32,
     /// Milliseconds that one read or write at the store may take.
     pub store_timeout_ms: u32,

@@ -255,6 +255,10 @@ async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -
 /// Page cache of one SQLite connection, negative: in KiB (SQLite, PRAGMA cache_size).
 const PAGE_CACHE_KIB: &str = "-256";
 
+/// Connections that read a SQLite file, at most: each is a thread, and takes half a MiB with its caches (measured). A look-up takes
+/// microseconds, most of them the processor's.
+const SQLITE_READERS: u32 = 4;
+
 async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Result<SqliteFile, OpenError> {
     let options = sqlite_options(url)?;
     let path = options.get_filename().to_owned();
@@ -274,7 +278,8 @@ async fn open_sqlite(url: &str, config: &PolicyConfig, missing: Missing) -> Resu
     let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
     let unreachable = |error: sqlx::Error| OpenError::Unreachable(format!("{}: {}", path.display(), told(&error)));
     let write = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
-    let read = pool(config.store_concurrency).connect_with(options.read_only(true)).await.map_err(unreachable)?;
+    let readers = config.store_concurrency.min(SQLITE_READERS);
+    let read = pool(readers).connect_with(options.read_only(true)).await.map_err(unreachable)?;
     Ok(SqliteFile { write, read, _lock: lock })
 }
 
