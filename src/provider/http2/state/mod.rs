@@ -152,10 +152,10 @@ impl<C: Clone> State<C> {
         Grant { connection: member.connection.clone(), expires: exchange.expires }
     }
 
-    /// The least loaded open connection with a free stream, in turn among equals, so that none goes cold; the avoided one only
-    /// if it is the only one open.
+    /// The open connection that gathers requests to write; else the least loaded one with a free stream, in turn among equals, so that
+    /// none goes cold; the avoided one only if it is the only one open.
     fn pick(&mut self, avoid: Option<ConnectionId>) -> Option<usize> {
-        let mut best: Option<(u32, usize, usize)> = None;
+        let mut best: Option<(bool, u32, usize, usize)> = None;
         let mut only_avoided = None;
         let mut others = false;
         for (index, member) in &self.members {
@@ -167,14 +167,14 @@ impl<C: Clone> State<C> {
             if !member.has_room(&self.laws) {
                 continue;
             }
-            let candidate = (member.in_flight, index.wrapping_sub(self.turn), index);
+            let candidate = (!member.gathers(), member.in_flight, index.wrapping_sub(self.turn), index);
             if avoided {
                 only_avoided = Some(index);
             } else if best.is_none_or(|best| candidate < best) {
                 best = Some(candidate);
             }
         }
-        let picked = best.map(|(_, _, index)| index).or(if others { None } else { only_avoided })?;
+        let picked = best.map(|(.., index)| index).or(if others { None } else { only_avoided })?;
         self.turn = picked + 1;
         Some(picked)
     }

@@ -165,3 +165,22 @@ fn a_burst_waits_until_it_is_written() {
     state.written(ConnectionId(0), 0);
     assert_eq!((state.census().in_flight, state.census().waiting), (590, 0));
 }
+
+/// Requests at once go together, sixteen to a connection; once they are written, the least loaded connection comes next.
+#[test]
+fn what_is_sent_at_once_is_gathered() {
+    let mut state = State::new(Laws { cap: 10_000, ..laws() });
+    for id in 0..2 {
+        state.opened(ConnectionId(id), id, 10_000, 0);
+    }
+    let enter = |state: &mut State<u64>| match state.enter(0, u32::MAX, None, Waker::noop()).1 {
+        Turn::Granted(grant) => grant.connection,
+        Turn::Waiting { .. } | Turn::Closing => panic!("there is room"),
+    };
+    let first: Vec<_> = (0..20).map(|_| enter(&mut state)).collect();
+    assert_eq!(first, [[0; 16].as_slice(), &[1; 4]].concat());
+    state.written(ConnectionId(0), 0);
+    assert_eq!(enter(&mut state), 1, "it gathers still");
+    state.written(ConnectionId(1), 0);
+    assert_eq!(enter(&mut state), 1, "it has fewer in flight");
+}

@@ -164,7 +164,7 @@ async fn a_deadline_in_the_queue_is_not_sent() {
     assert_eq!(failure(second).await, SendError::Deadline);
 }
 
-/// Requests spread evenly over the connections.
+/// A burst goes to the connections in turn, so many requests at once that they fill one write.
 #[tokio::test(start_paused = true)]
 async fn connections_share_the_load() {
     let (pool, mut lines) = pool(PoolConfig { connections: 3, ..PoolConfig::default() });
@@ -173,9 +173,27 @@ async fn connections_share_the_load() {
         peers.push(lines.next(100).await);
     }
     tokio::time::sleep(A_WHILE).await;
-    let _sent: Vec<_> = (0..30).map(|_| send(&pool)).collect();
+    let _sent: Vec<_> = (0..48).map(|_| send(&pool)).collect();
     for peer in &mut peers {
-        assert_eq!(peer.requests_within(A_WHILE).await.len(), 10);
+        assert_eq!(peer.requests_within(A_WHILE).await.len(), 16);
+    }
+}
+
+/// Requests one by one spread evenly over the connections.
+#[tokio::test(start_paused = true)]
+async fn connections_take_turns() {
+    let (pool, mut lines) = pool(PoolConfig { connections: 3, ..PoolConfig::default() });
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(lines.next(100).await);
+    }
+    let mut sent = Vec::new();
+    for _ in 0..9 {
+        tokio::time::sleep(A_WHILE).await;
+        sent.push(send(&pool));
+    }
+    for peer in &mut peers {
+        assert_eq!(peer.requests_within(A_WHILE).await.len(), 3);
     }
 }
 
@@ -185,8 +203,10 @@ async fn a_resend_can_avoid_a_connection() {
     let (pool, mut lines) = pool(PoolConfig { connections: 2, ..PoolConfig::default() });
     let (mut one, mut two) = (lines.next(1).await, lines.next(1).await);
     tokio::time::sleep(A_WHILE).await;
-    let (first, second) = (send(&pool), send(&pool));
-    let (stream_one, stream_two) = (one.request().await, two.request().await);
+    let first = send(&pool);
+    let stream_one = one.request().await;
+    let second = send(&pool);
+    let stream_two = two.request().await;
     one.answer(stream_one, 500, b"").await;
     let answers = futures_util::future::select(first, second).await;
     let futures_util::future::Either::Left((Ok(Ok(failed)), _)) = answers else { panic!("the first is answered") };
