@@ -29,7 +29,6 @@ impl Load {
     pub(crate) fn new(bootstrap: &str, topics: Topics, recipients: u64) -> anyhow::Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
-            .set("linger.ms", "1")
             .set("enable.idempotence", "true")
             .set("queue.buffering.max.messages", "1000000")
             .create()

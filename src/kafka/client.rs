@@ -185,8 +185,9 @@ impl Clients {
         properties
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // Batches outcomes; nothing that a person waits for is written here before its push was answered.
-            .set("linger.ms", "5")
+            // Batches outcomes, half as many requests as with librdkafka's own 5 ms. Nobody waits for what is written here, but the people
+            // of an event for many, whose jobs go through a topic.
+            .set("linger.ms", "10")
             // The largest input and its dead letter's headers must fit; the topics' own limits rule as well.
             .set("message.max.bytes", MESSAGE_BYTES_MAX)
             // Nothing is given up: a record waits for its broker however long that takes.
