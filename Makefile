@@ -51,7 +51,8 @@ bench: ## the worker against a bare HTTP/2 client, on a real broker; writes targ
 	tests/services/run -- $(TARGET)/release/watchbell-bench $(BENCH)
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
-	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 | tee docs/soak.txt
+	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 \
+		| grep --line-buffered -vE '^ *(Compiling|Finished|Running|Blocking) ' | tee docs/soak.txt
 	tests/breaks/run 2>&1 | tee docs/breaks.txt
 
 breaks: ## apply each patch of tests/breaks to a scratch copy and expect its test to turn red
