@@ -1,6 +1,6 @@
-//! `watchbell sandbox`: the APNs and FCM simulators as a program of their own.
+//! `watchbell sandbox`: the APNs and FCM simulators and the OIDC issuer as a program of their own.
 //!
-//! For any team with any APNs or FCM client: it prints where it listens and which files a client needs, then runs until it is
+//! For any team with any client of these: it prints where it listens and which files a client needs, then runs until it is
 //! told to stop (Ctrl-C or SIGTERM).
 //! It reads none of Watchbell's own configuration and needs no Kafka, no store, no network beyond loopback.
 //! It ends with an error if a port, the directory, the configuration file or a fault rule cannot be used.
@@ -19,6 +19,8 @@ use crate::sandbox::fault::Rule;
 const APNS_PORT: u16 = 2197;
 /// The FCM simulator's usual port.
 const FCM_PORT: u16 = 2198;
+/// The OIDC issuer's usual port.
+const ISSUER_PORT: u16 = 2200;
 /// The control endpoint's usual port.
 const CONTROL_PORT: u16 = 2199;
 /// Where its files usually are.
@@ -38,6 +40,26 @@ Point an FCM client at it:
   project        watchbell-sandbox
   token          any text is a live registration, unless --strict-tokens
 
+Sign in at its OIDC issuer:
+  issuer         https://127.0.0.1:2200, audience watchbell, clients watchbell-cli and watchbell-console
+  trust          DIR/ca.pem
+  people         owner, super_admin, admin, user, elsewhere, operator; the claim workspaces maps a workspace to a role
+  code flow      GET /authorize with login_hint=admin answers at once with the redirect, without it a page to choose from:
+  verifier=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =)
+  challenge=$(printf %s $verifier | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d =)
+  code=$(curl -s --cacert DIR/ca.pem -o /dev/null -w '%{redirect_url}' -G https://127.0.0.1:2200/authorize \\
+       -d response_type=code -d client_id=watchbell-cli -d redirect_uri=http://localhost/callback -d scope=openid \\
+       -d code_challenge_method=S256 -d code_challenge=$challenge -d login_hint=admin | sed 's/.*code=//; s/&.*//')
+  curl --cacert DIR/ca.pem https://127.0.0.1:2200/token -d grant_type=authorization_code -d client_id=watchbell-cli \\
+       -d redirect_uri=http://localhost/callback -d code=$code -d code_verifier=$verifier
+  shortcut       any token, right or wrong, by the control endpoint (sign: current, stranger, broken, none, public_key_as_secret):
+  curl localhost:2199/issuer/tokens -d '{\"persona\":\"admin\"}'
+  curl localhost:2199/issuer/tokens -d '{\"persona\":\"admin\",\"claims\":{\"exp\":1,\"aud\":null},\"sign\":\"none\"}'
+  curl localhost:2199/issuer/rotate -d '{\"keep_old\":true}'
+  curl -X PUT localhost:2199/issuer/lifetime -d '{\"token_lifetime_s\":5}'
+  curl -X PUT localhost:2199/issuer/personas/eve \\
+       -d '{\"name\":\"eve\",\"user\":\"eve\",\"workspaces\":{\"acme\":\"admin\"},\"acr\":\"phr\",\"auth_age_s\":60}'
+
 See what happened, make things go wrong (JSON over plain HTTP):
   curl localhost:2199/stats
   curl localhost:2199/devices/abcd12
@@ -50,7 +72,8 @@ See what happened, make things go wrong (JSON over plain HTTP):
   curl localhost:2199/connections/goaway -H 'content-type: application/json' \\
        -d '{\"provider\":\"apns\",\"reason\":\"Shutdown\",\"lose\":true}'
 
-Faults: a rule has \"provider\" (apns, fcm, oauth), optionally \"token\", \"percent\", \"skip\", \"count\", \"for_ms\", and a \"fault\":
+Faults: a rule has \"provider\" (apns, fcm, oauth, issuer), optionally \"token\" (for issuer a path, such as /jwks), \"percent\",
+\"skip\", \"count\", \"for_ms\", and a \"fault\":
   {\"kind\":\"latency\",\"ms\":200,\"jitter_ms\":100}
   {\"kind\":\"refuse\",\"reason\":\"TooManyRequests\",\"retry_after\":5}   retry_after also {\"date_in_s\":5}; status, timestamp
   {\"kind\":\"reply\",\"status\":502,\"content_type\":\"text/html\",\"body\":\"<html>Bad Gateway</html>\"}
@@ -59,7 +82,7 @@ Faults: a rule has \"provider\" (apns, fcm, oauth), optionally \"token\", \"perc
   {\"kind\":\"black_hole\"}    {\"kind\":\"wedge\"}    {\"kind\":\"ignore_pings\"}
   accept: the device receives the push although the sender never hears of it.";
 
-/// Simulate APNs and FCM, token endpoint included, for any client of either.
+/// Simulate APNs, FCM with its token endpoint, and an OIDC issuer, for any client of them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = POINTING)]
 pub(super) struct SandboxCommand {
@@ -72,13 +95,19 @@ pub(super) struct SandboxCommand {
     /// Port of the FCM simulator and its token endpoint (HTTP/2 and HTTP/1.1 over TLS); 0 takes a free one. [default: 2198]
     #[arg(long)]
     fcm_port: Option<u16>,
+    /// Port of the OIDC issuer (HTTP/2 and HTTP/1.1 over TLS); 0 takes a free one. [default: 2200]
+    #[arg(long)]
+    issuer_port: Option<u16>,
     /// Port of the control endpoint (plain HTTP); 0 takes a free one. [default: 2199]
     #[arg(long)]
     control_port: Option<u16>,
+    /// A further name under which clients reach it, for the certificate; may be repeated.
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
     /// Directory for the CA, keys and service accounts; what is there is used again. [default: ./watchbell-sandbox]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// TOML or JSON file with addresses, teams, keys, projects and limits; flags that are given win over it.
+    /// TOML or JSON file with addresses, teams, keys, projects, people and limits; flags that are given win over it.
     #[arg(long)]
     config: Option<PathBuf>,
     /// Refuse device tokens of which the control endpoint was told nothing.
@@ -134,7 +163,9 @@ impl SandboxCommand {
         config.host = self.host.or(said.host).unwrap_or(config.host);
         config.apns_port = self.apns_port.or(said.apns_port).unwrap_or(APNS_PORT);
         config.fcm_port = self.fcm_port.or(said.fcm_port).unwrap_or(FCM_PORT);
+        config.issuer_port = self.issuer_port.or(said.issuer_port).unwrap_or(ISSUER_PORT);
         config.control_port = self.control_port.or(said.control_port).unwrap_or(CONTROL_PORT);
+        config.names.extend(self.names);
         config.dir = Some(self.dir.or(said.dir).unwrap_or_else(|| DIR.into()));
         config.apns.strict_tokens |= self.strict_tokens;
         config.fcm.strict_tokens |= self.strict_tokens;
@@ -173,6 +204,7 @@ struct Said {
     host: Option<IpAddr>,
     apns_port: Option<u16>,
     fcm_port: Option<u16>,
+    issuer_port: Option<u16>,
     control_port: Option<u16>,
     dir: Option<PathBuf>,
 }
@@ -201,6 +233,8 @@ fn summary(sandbox: &Sandbox) -> String {
     for account in sandbox.fcm().service_accounts() {
         lines.push(format!("         project {}: {}", account.project_id, account.path.display()));
     }
+    lines.push(format!("Sign-in  {}", sandbox.issuer().url()));
+    lines.push(format!("         audience {}, tokens also by POST /issuer/tokens below", sandbox.issuer().audience()));
     lines.push(format!("Trust    {}", sandbox.ca_file().display()));
     lines.push(format!("Control  {}  (try /stats, /devices, /credentials)", sandbox.control_url()));
     lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.".to_owned());
@@ -280,7 +314,8 @@ mod tests {
         let key = sandbox.apns().keys()[0].path.display().to_string();
         let account = sandbox.fcm().service_accounts()[0].path.display().to_string();
         let ca = sandbox.ca_file().display().to_string();
-        for part in [sandbox.apns_url(), sandbox.fcm_url(), sandbox.control_url(), key, account, ca] {
+        let issuer = sandbox.issuer().url().to_owned();
+        for part in [sandbox.apns_url(), sandbox.fcm_url(), sandbox.control_url(), key, account, ca, issuer] {
             assert!(text.contains(&part), "{part} is missing in\n{text}");
         }
     }

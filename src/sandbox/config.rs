@@ -1,4 +1,4 @@
-//! What a sandbox is told at its start: where it listens, which teams, keys and projects exist, how strict it is.
+//! What a sandbox is told at its start: where it listens, which teams, keys, projects and people exist, how strict it is.
 //!
 //! Every field has a default, so that `SandboxConfig::default()` is a whole sandbox on free loopback ports; the same structure
 //! is read from a TOML or JSON file by `watchbell sandbox --config`.
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Rule;
 use super::fcm::Quota;
+use super::issuer::IssuerConfig;
 
 /// Everything about one sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +22,12 @@ pub struct SandboxConfig {
     pub apns_port: u16,
     /// Port of the FCM simulator and its token endpoint; 0 takes a free one.
     pub fcm_port: u16,
+    /// Port of the OIDC issuer; 0 takes a free one.
+    pub issuer_port: u16,
     /// Port of the control endpoint; 0 takes a free one.
     pub control_port: u16,
+    /// Further names under which clients reach it, such as its host name in a network of containers: the certificate has them too.
+    pub names: Vec<String>,
     /// Where the CA, the keys and the service accounts are kept, and found again at the next start. Without it a temporary
     /// directory that goes with the sandbox.
     pub dir: Option<PathBuf>,
@@ -30,6 +35,8 @@ pub struct SandboxConfig {
     pub apns: ApnsConfig,
     /// The FCM simulator.
     pub fcm: FcmConfig,
+    /// The OIDC issuer.
+    pub issuer: IssuerConfig,
     /// Faults in force from the start.
     pub faults: Vec<Rule>,
 }
@@ -40,10 +47,13 @@ impl Default for SandboxConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             apns_port: 0,
             fcm_port: 0,
+            issuer_port: 0,
             control_port: 0,
+            names: Vec::new(),
             dir: None,
             apns: ApnsConfig::default(),
             fcm: FcmConfig::default(),
+            issuer: IssuerConfig::default(),
             faults: Vec::new(),
         }
     }

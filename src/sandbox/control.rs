@@ -11,7 +11,13 @@
 //! | `POST /connections/{command}` | `goaway`, `disconnect`, `black_hole`, `wedge`, `ignore_pings`, `stream_limit` |
 //! | `DELETE /access-tokens` | FCM's access tokens are all unknown from now on |
 //! | `PUT /quota`, `DELETE /quota` | what each of FCM's projects may send: `{"requests":100,"window_ms":60000}` |
-//! | `POST /reset` | forgets devices, counts and faults; the quota is that of the start again |
+//! | `GET /issuer` | the issuer's address, clients and personas |
+//! | `POST /issuer/tokens` | a token at once, right or wrong: `{"persona":"admin","claims":{"exp":1},"sign":"none"}`, see [`super::issuer::Mint`] |
+//! | `POST /issuer/rotate` | a new signing key: `{"keep_old":true,"algorithm":"ES256"}` |
+//! | `PUT /issuer/lifetime` | how long tokens live that are issued from now on: `{"token_lifetime_s":5}` |
+//! | `PUT /issuer/personas/{name}` | adds or replaces somebody: `{"name":"eve","user":"eve","workspaces":{"acme":"admin"},"acr":"phr","auth_age_s":60}` |
+//! | `PUT /issuer/clients/{client_id}` | adds or replaces an application: `{"client_id":"app","redirect_uris":["http://127.0.0.1:1/back"]}` |
+//! | `POST /reset` | forgets devices, counts and faults; quota, personas and clients are those of the start again |
 //!
 //! What cannot be read, has a field that nobody knows or a number out of its range is answered 400 with a sentence in `error`, and changes
 //! nothing; nothing here stops the simulators.
@@ -50,6 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/access-tokens", delete(revoke))
         .route("/quota", put(set_quota).delete(clear_quota))
         .route("/reset", post(reset))
+        .merge(super::issuer::control::routes())
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!(%error, "the control endpoint of the sandbox has ended");
@@ -65,6 +72,7 @@ async fn credentials(State(shared): Sandbox) -> Json<Value> {
             "token_uri": format!("{}/token", url(shared.fcm_address)),
             "service_accounts": shared.fcm.service_accounts(),
         },
+        "issuer": { "url": shared.issuer.url(), "audience": shared.issuer.audience() },
     }))
 }
 
@@ -85,6 +93,11 @@ async fn stats(State(shared): Sandbox) -> Json<Value> {
             "accepted": fcm.accepted(),
             "refused": refused(fcm.refused()),
             "connections": shared.registry.live(Provider::Fcm),
+        },
+        "issuer": {
+            "issued": shared.issuer.issued(),
+            "refused": refused(shared.issuer.refused()),
+            "connections": shared.registry.live(Provider::Issuer),
         },
         "connections_opened": shared.registry.opened(),
     }))
@@ -107,14 +120,14 @@ async fn device(State(shared): Sandbox, Path(token): Path<String>) -> (StatusCod
 }
 
 /// A request that changes nothing, and why.
-type Wrong = (StatusCode, Json<Value>);
+pub(super) type Wrong = (StatusCode, Json<Value>);
 
-fn wrong(sentence: impl std::fmt::Display) -> Wrong {
+pub(super) fn wrong(sentence: impl std::fmt::Display) -> Wrong {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": sentence.to_string() })))
 }
 
 /// Reads a body; a field that the read value does not have is a mistake that would otherwise go unnoticed.
-fn read<T: DeserializeOwned + Serialize>(body: &Bytes) -> Result<T, Wrong> {
+pub(super) fn read<T: DeserializeOwned + Serialize>(body: &Bytes) -> Result<T, Wrong> {
     let given: Value = serde_json::from_slice(body).map_err(|error| wrong(format!("the body is no JSON: {error}")))?;
     let read: T = serde_json::from_value(given.clone()).map_err(wrong)?;
     let known = serde_json::to_value(&read).map_err(wrong)?;

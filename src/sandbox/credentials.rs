@@ -133,8 +133,12 @@ fn ca_params() -> rcgen::CertificateParams {
     params
 }
 
-/// The CA of the directory, and a fresh certificate for `localhost`, the loopback addresses and `host`.
-pub(crate) fn server_identity(dir: &Directory, host: std::net::IpAddr) -> Result<ServerIdentity, CredentialsError> {
+/// The CA of the directory, and a fresh certificate for `localhost`, the loopback addresses, `host` and `more`.
+pub(crate) fn server_identity(
+    dir: &Directory,
+    host: std::net::IpAddr,
+    more: &[String],
+) -> Result<ServerIdentity, CredentialsError> {
     let (issuer, ca_pem) = match (dir.read(CA_FILE)?, dir.read(CA_KEY_FILE)?) {
         (Some(ca), Some(key)) => {
             let key = rcgen::KeyPair::from_pem(&key).map_err(|error| dir.bad(CA_KEY_FILE, error))?;
@@ -153,6 +157,7 @@ pub(crate) fn server_identity(dir: &Directory, host: std::net::IpAddr) -> Result
     if !host.is_unspecified() && !names.contains(&host.to_string()) {
         names.push(host.to_string());
     }
+    names.extend_from_slice(more);
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::new(names)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -254,10 +259,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = Directory::open(Some(temp.path())).unwrap();
         let host = std::net::IpAddr::from([127, 0, 0, 1]);
-        let ca = fs::read(server_identity(&dir, host).unwrap().ca_file).unwrap();
+        let ca = fs::read(server_identity(&dir, host, &[]).unwrap().ca_file).unwrap();
         let (file, public) = apns_key(&dir, "ABCDEFGHIJ").unwrap();
         let account = service_account(&dir, "p", "https://127.0.0.1:1/token").unwrap();
-        assert_eq!(fs::read(server_identity(&dir, host).unwrap().ca_file).unwrap(), ca);
+        assert_eq!(fs::read(server_identity(&dir, host, &[]).unwrap().ca_file).unwrap(), ca);
         assert_eq!(apns_key(&dir, "ABCDEFGHIJ").unwrap().1, public);
         let again = service_account(&dir, "p", "https://127.0.0.1:2/token").unwrap();
         assert_eq!(again.public_key, account.public_key);

@@ -20,6 +20,8 @@ pub enum Provider {
     Fcm,
     /// The OAuth2 token endpoint that FCM's senders use.
     Oauth,
+    /// The OIDC issuer; what a rule calls `token` is a path here, such as `/jwks`.
+    Issuer,
 }
 
 /// The value of a `Retry-After` header.

@@ -1,8 +1,9 @@
-//! The APNs and FCM simulators, for tests, demonstrations and load, in this process or as `watchbell sandbox`.
+//! The APNs and FCM simulators and an OIDC issuer, for tests, demonstrations and load, in this process or as `watchbell sandbox`.
 //!
 //! Senders are judged as the real services judge them (signed tokens, headers, payloads, schema, device states), devices
 //! remember what they received, and everything that goes wrong with a provider can be made to go wrong here, on demand.
 //! TLS with a CA of its own, written to a file, so that any client of either service can be pointed at it.
+//! The issuer signs people in without a question, by the same protocol as a real one ([`issuer`]).
 //! It delivers to no phone, and is no place for real tokens or keys.
 //! Start fails if a port or the directory cannot be had; after that it fails only as a provider does, by its answers.
 //!
@@ -16,10 +17,12 @@ mod credentials;
 mod exchange;
 pub mod fault;
 pub mod fcm;
+mod form;
+pub mod issuer;
 mod ranges;
 mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod wire;
 
 use std::net::SocketAddr;
@@ -38,6 +41,8 @@ use self::credentials::Directory;
 use self::fault::{FaultBook, Provider, Rule};
 use self::fcm::Fcm;
 use self::fcm::service::FcmService;
+use self::issuer::Issuer;
+use self::issuer::service::IssuerService;
 use self::server::{Endpoint, Registry};
 use self::wire::judge::Command;
 
@@ -64,6 +69,7 @@ pub enum SandboxError {
 pub(crate) struct Shared {
     pub(crate) apns: Arc<Apns>,
     pub(crate) fcm: Arc<Fcm>,
+    pub(crate) issuer: Arc<Issuer>,
     pub(crate) faults: Arc<FaultBook>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) ca_file: PathBuf,
@@ -75,6 +81,7 @@ pub(crate) struct Shared {
 pub struct Sandbox {
     shared: Arc<Shared>,
     control_address: SocketAddr,
+    issuer_address: SocketAddr,
     tasks: JoinSet<()>,
     directory: Directory,
 }
@@ -84,13 +91,14 @@ impl std::fmt::Debug for Sandbox {
         f.debug_struct("Sandbox")
             .field("apns", &self.apns_url())
             .field("fcm", &self.fcm_url())
+            .field("issuer", &self.shared.issuer.url())
             .field("control", &self.control_url())
             .finish_non_exhaustive()
     }
 }
 
 impl Sandbox {
-    /// Starts both simulators and the control endpoint on the current Tokio runtime.
+    /// Starts the simulators, the issuer and the control endpoint on the current Tokio runtime.
     ///
     /// # Errors
     /// [`SandboxError`] when a port, the directory or a key file cannot be used.
@@ -98,12 +106,14 @@ impl Sandbox {
         let directory = Directory::open(config.dir.as_deref())?;
         let (apns_listener, apns_address) = listener(SocketAddr::new(config.host, config.apns_port)).await?;
         let (fcm_listener, fcm_address) = listener(SocketAddr::new(config.host, config.fcm_port)).await?;
+        let (issuer_listener, issuer_address) = listener(SocketAddr::new(config.host, config.issuer_port)).await?;
         let (control_listener, control_address) = listener(SocketAddr::new(config.host, config.control_port)).await?;
-        let identity = credentials::server_identity(&directory, config.host)?;
+        let identity = credentials::server_identity(&directory, config.host, &config.names)?;
         let urls = [url(fcm_address), format!("https://localhost:{}", fcm_address.port())];
         let shared = Arc::new(Shared {
             apns: Arc::new(Apns::new(config.apns, &directory)?),
             fcm: Arc::new(Fcm::new(config.fcm, &directory, &urls)?),
+            issuer: Arc::new(Issuer::new(config.issuer, url(issuer_address))?),
             faults: Arc::default(),
             registry: Arc::default(),
             ca_file: identity.ca_file.clone(),
@@ -138,8 +148,20 @@ impl Sandbox {
                 registry: Arc::clone(&shared.registry),
             },
         ));
+        let issuer = Arc::clone(&shared.issuer);
+        tasks.spawn(server::listen(
+            issuer_listener,
+            Endpoint {
+                provider: Provider::Issuer,
+                tls: server::tls_config(&identity, true)?,
+                http1: true,
+                service: move || IssuerService::new(Arc::clone(&issuer)),
+                faults: Arc::clone(&shared.faults),
+                registry: Arc::clone(&shared.registry),
+            },
+        ));
         tasks.spawn(control::serve(control_listener, Arc::clone(&shared)));
-        Ok(Self { shared, control_address, tasks, directory })
+        Ok(Self { shared, control_address, issuer_address, tasks, directory })
     }
 
     /// The APNs simulator: keys, devices, what they received.
@@ -152,6 +174,18 @@ impl Sandbox {
     #[must_use]
     pub fn fcm(&self) -> &Fcm {
         &self.shared.fcm
+    }
+
+    /// The OIDC issuer: personas, keys, tokens. Its address is [`Issuer::url`].
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.shared.issuer
+    }
+
+    /// Where the issuer listens, whatever its identifier says.
+    #[must_use]
+    pub fn issuer_address(&self) -> SocketAddr {
+        self.issuer_address
     }
 
     /// Base URL of the APNs simulator, such as `https://127.0.0.1:2197`.
@@ -205,7 +239,7 @@ impl Sandbox {
         self.shared.registry.live(provider)
     }
 
-    /// Connections opened since the start, both providers together.
+    /// Connections opened since the start, all services together.
     #[must_use]
     pub fn connections_opened(&self) -> u64 {
         self.shared.registry.opened()
@@ -259,6 +293,8 @@ impl Shared {
         match provider {
             Provider::Apns => self.apns.set_stream_limit(streams),
             Provider::Fcm | Provider::Oauth => self.fcm.set_stream_limit(streams),
+            // Connections to come have the usual one.
+            Provider::Issuer => {}
         }
         self.registry.command(provider, None, &Command::StreamLimit(streams))
     }
@@ -267,6 +303,7 @@ impl Shared {
         self.faults.remove(None);
         self.apns.reset();
         self.fcm.reset();
+        self.issuer.reset();
     }
 }
 

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::sandbox::credentials::ServiceAccount;
+use crate::sandbox::form;
 
 /// The grant type of RFC 7523.
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -95,12 +96,8 @@ impl TokenEndpoint {
 
     /// The account, and the assertion that proves it.
     fn grant(&self, form: &[u8], now: i64) -> Result<(usize, String), OauthError> {
-        let field = |name: &str| {
-            form.split(|byte| *byte == b'&').find_map(|pair| {
-                let (key, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
-                (key == name).then(|| unescape(value))
-            })
-        };
+        let form = String::from_utf8_lossy(form);
+        let field = |name: &str| form::fields(&form).find_map(|(key, value)| (key == name).then_some(value));
         match field("grant_type").as_deref() {
             Some(GRANT) => {}
             Some(_) => return Err(("unsupported_grant_type", "Invalid grant_type")),
@@ -157,23 +154,4 @@ impl TokenEndpoint {
         }
         Ok(())
     }
-}
-
-/// Undoes the escapes of `application/x-www-form-urlencoded`; a broken escape stays as it is.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let hex = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        match (byte, hex(0), hex(1)) {
-            (b'+', _, _) => bytes.push(b' '),
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
