@@ -5,11 +5,12 @@
 //! - domain, pure: [`event`], [`policy`], [`notification`], [`delivery`]; the traits in [`seam`]
 //! - adapters, which never import each other: [`provider`], [`kafka`], [`store`], [`telemetry`]
 //! - flow, which knows traits only: [`pipeline`], [`worker`]
-//! - edge: [`sandbox`], [`command`], [`config`], [`app`]
+//! - edge: [`control`], [`sandbox`], [`command`], [`config`], [`app`]
 mod allowance;
 pub mod app;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod delivery;
 pub mod event;
 pub mod kafka;

@@ -53,3 +53,8 @@ pub fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> 
 pub fn is_http_url(url: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }
+
+/// Whether `url` is an absolute https address.
+pub fn is_https_url(url: &str) -> bool {
+    is_http_url(url) && url.starts_with("https:")
+}

@@ -53,6 +53,9 @@ fn summary(config: &Config) -> String {
     for (name, fcm) in &config.fcm {
         line(&format!("fcm.{name}"), format!("{}{}", fcm.apps.join(", "), at(fcm.base_url.as_deref())));
     }
+    if let Some(issuer) = &config.auth.issuer {
+        line("sign-in", format!("{issuer} for {}", config.auth.audience.join(", ")));
+    }
     line("in flight", format!("{} records", config.in_flight.max));
     let (push, drain) = (config.provider.push_timeout_ms, config.worker.drain_deadline_ms);
     let poll = kafka.max_poll_interval_ms;

@@ -24,6 +24,7 @@ impl Config {
         problems.nest("provider", self.provider.problems());
         problems.nest("hold", self.hold.problems());
         problems.nest("dead_tokens", self.dead_tokens.problems());
+        problems.nest("auth", self.auth.problems());
         problems.nest("worker", self.worker.problems());
         problems.nest("telemetry", self.telemetry.problems());
         problems.require((1..=100).contains(&self.retry.attempts_max), "retry.attempts_max must be between 1 and 100");

@@ -212,7 +212,7 @@ impl Environment {
 }
 
 /// The sections of [`Config`].
-pub(super) const SECTIONS: [&str; 13] = [
+pub(super) const SECTIONS: [&str; 14] = [
     "kafka",
     "topics",
     "in_flight",
@@ -222,6 +222,7 @@ pub(super) const SECTIONS: [&str; 13] = [
     "retry",
     "hold",
     "dead_tokens",
+    "auth",
     "worker",
     "telemetry",
     "apns",

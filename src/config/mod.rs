@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::auth::AuthConfig;
 use crate::delivery::RetryPolicy;
 use crate::kafka::config::{InFlightConfig, KafkaConfig, TopicsConfig};
 use crate::provider::{apns::config::ApnsConfig, fcm::config::FcmConfig};
@@ -52,6 +53,8 @@ pub struct Config {
     pub hold: HoldConfig,
     /// When dead tokens are believed.
     pub dead_tokens: DeadTokensConfig,
+    /// Who may sign in to the API, and what their tokens say.
+    pub auth: AuthConfig,
     /// The worker process.
     pub worker: WorkerConfig,
     /// Logs.

@@ -59,6 +59,7 @@ impl Config {
             ("kafka.security.ca_file".to_owned(), &security.ca_file),
             ("kafka.security.certificate_file".to_owned(), &security.certificate_file),
             ("kafka.security.key_file".to_owned(), &security.key_file),
+            ("auth.ca_file".to_owned(), &self.auth.ca_file),
         ];
         files.extend(self.apns.iter().map(|(name, apns)| (format!("apns.{name}.ca_file"), &apns.ca_file)));
         files.extend(self.fcm.iter().map(|(name, fcm)| (format!("fcm.{name}.ca_file"), &fcm.ca_file)));
