@@ -1,7 +1,8 @@
 //! The worker's loop: order by key, parallel across keys.
 //!
 //! The point: within one feed, a record begins only after the first attempt of the previous record of its key was answered or forwarded;
-//! that the broker acknowledged the forward is what its offset waits for, not the next record. Different keys run at the same time, far beyond the number of partitions. Records without a key have no order.
+//! that the broker acknowledged the forward is what its offset waits for, not the next record. Different keys run at the same time, far
+//! beyond the number of partitions. Records without a key have no order.
 //!
 //! How: a lane for each key that has work. The first record of a key starts a task; what arrives meanwhile waits in the lane, and the
 //! same task takes it up when it is done, so a busy key costs no new task and the loop waits for nobody. A key with much waiting behind it

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::Pipeline;
+use super::attempt::Since;
 use crate::delivery::{Origin, Reason};
 use crate::event::Timestamp;
 use crate::seam::{Clock, Forward, Forwarder, PolicySource, PushProvider, RawRecord, Record, Settlement};
@@ -84,14 +85,10 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             reason = reason.as_str(), "record dead-lettered: {explanation}"
         );
         let label = reason.label();
-        let letter = Box::new(raw(record, self.read_moment(record)));
+        let read_at = Since::Record(record).first_seen(self.clock.now(), self.clock.instant());
+        let letter = Box::new(raw(record, read_at));
         self.forwarder.publish(Forward::DeadRecord { letter, reason, explanation }, settlement);
         metrics::counter!("watchbell_records_dead_lettered_total", "reason" => label).increment(1);
-    }
-
-    /// When the record was read, by the wall clock.
-    fn read_moment(&self, record: &Record) -> Timestamp {
-        self.clock.now().minus(self.clock.instant().saturating_duration_since(record.read_at))
     }
 
     /// The flow itself failed on a record, and no job answers for it.

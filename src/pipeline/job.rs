@@ -9,7 +9,7 @@ use super::gather::Stalled;
 use super::hand::{InHand, raw};
 use super::{Pipeline, plan};
 use crate::delivery::codec::{self, JobError, NamedJob};
-use crate::delivery::{Ending, PushJob, PushKind, Reason, Situation, Subject, Tier, Wait};
+use crate::delivery::{Ending, OutcomeRecord, PushJob, PushKind, Reason, Situation, Subject, Tier, Wait};
 use crate::event::Timestamp;
 use crate::notification::{Locale, Notification, render, withdrawn};
 use crate::policy::{DeviceView, Workspace};
@@ -134,7 +134,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     /// No worker that knew its schema came in time.
     fn expire_newer(&self, job: &NamedJob, now: Timestamp, settlement: &Arc<Settlement>) {
         let ending = Ending::Expired(Reason::known("newer_schema"));
-        let outcome = crate::delivery::OutcomeRecord {
+        let outcome = OutcomeRecord {
             job: job.id(),
             workspace: job.workspace.as_str(),
             kind: job.notification,
@@ -237,7 +237,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         settlement: &Arc<Settlement>,
     ) {
         let now = self.clock.now();
-        let outcome = crate::delivery::OutcomeRecord {
+        let outcome = OutcomeRecord {
             job: job.id(),
             workspace: job.subject.workspace().as_str(),
             kind: job.subject.kind(),

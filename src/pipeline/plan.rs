@@ -1,6 +1,6 @@
 //! Decide: from an event and what the policy store says to what happens for each recipient. Pure.
 use crate::delivery::{Ending, Reason};
-use crate::event::{Event, UserId};
+use crate::event::{Event, NotificationType, UserId};
 use crate::policy::{self, DeviceView, Platform, UserEntry, Verdict, Workspace};
 use crate::seam::Resolved;
 
@@ -48,7 +48,7 @@ pub(super) fn jobs(steps: &[Step<'_>]) -> usize {
 
 /// Why this person's phones stay as they are; `None` when policy lets them ring.
 pub(super) fn verdict(
-    kind: crate::event::NotificationType,
+    kind: NotificationType,
     workspace: &Workspace,
     user: &UserEntry,
     withdrawn: bool,
@@ -67,7 +67,7 @@ pub(super) fn verdict(
 /// Why this device is not told that a notification is taken back; `None` when it is. On iOS that may leave an entry, which is a push like
 /// any other. On Android it shows nothing and only removes, so policy has nothing to say.
 pub(super) fn withdrawal_verdict(
-    kind: crate::event::NotificationType,
+    kind: NotificationType,
     workspace: &Workspace,
     user: &UserEntry,
     device: &DeviceView<'_>,
