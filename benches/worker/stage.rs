@@ -254,8 +254,9 @@ impl Worker {
     }
 }
 
-/// Partitions of each topic. One worker needs no more, and a broker with half a core pays for each batch of each partition.
-const PARTITIONS: &str = "2";
+/// Partitions of each topic: one worker needs no more, its order is by key, and a broker that shares a core pays for each batch and each
+/// fetch by partition.
+const PARTITIONS: &str = "1";
 
 fn make_topics(program: &Path, config: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(program);
