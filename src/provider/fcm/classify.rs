@@ -174,7 +174,8 @@ fn by_status(name: &str, http: u16) -> (Reason, Class) {
 fn by_http(status: u16) -> Class {
     match status {
         401 => Class::AccessToken,
-        403 | 404 => Class::Misconfigured,
+        // No page, or another one: whoever answers is not Google. A wrong base_url must not drain a topic.
+        300..=399 | 403 | 404 => Class::Misconfigured,
         429 => Class::Quota,
         408 | 500..=599 => Class::Trouble,
         _ => Class::Unworkable,
@@ -308,7 +309,7 @@ mod tests {
             (404, "<html>", "misconfigured http_404"),
             (401, "", "misconfigured http_401 refresh"),
             (429, "", "retry http_429 after 60 s"),
-            (302, "", "rejected http_302"),
+            (302, "", "misconfigured http_302"),
             (400, "[]", "rejected http_400"),
             (403, r#"{"error":{}}"#, "misconfigured http_403"),
             (500, r#"{"error":"text"}"#, "retry http_500"),
