@@ -108,7 +108,8 @@ impl TokenSource {
             client_secret: config.client_secret.clone().ok_or_else(|| missing("client_secret_file"))?,
             scope: config.scope.clone().filter(|scope| !scope.is_empty()),
         };
-        let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build();
+        // The client's secret is for one place only.
+        let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
         let http = http.map_err(|error| format!("no HTTP client could be made for OAUTHBEARER: {error}"))?;
         Ok(Arc::new(Self { grant, http, runtime, state: Mutex::default(), fetched: Condvar::new() }))
     }
