@@ -1,7 +1,8 @@
 //! The policy store: workspaces' settings, people's preferences and devices, and which events were withdrawn.
 //!
 //! PostgreSQL or SQLite is the truth; Redis, if there is one, stands in front of it, and a cache in this process in front of
-//! that. The point is freshness with a bound that can be stated: a copy is used for at most one TTL, counted from its read at the store, and changes reach the caches within milliseconds.
+//! that. The point is freshness with a bound that can be stated: a copy is used for at most one TTL, counted from its read at the store,
+//! and changes reach the caches within milliseconds.
 //! Deliberately not here: the rule that decides (`policy`), and who may write what.
 //!
 //! It fails as [`crate::seam::Unavailable`]: while nothing can be reached, the last known values serve up to `policy.max_stale_s`, and

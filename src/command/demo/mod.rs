@@ -4,8 +4,8 @@
 //! events that keep flowing, through the same worker that runs in production. Each notification is printed as its phone shows it, and
 //! what policy suppressed with the reason.
 //!
-//! It deliberately keeps nothing: everything lives in a temporary folder that goes with it, at Ctrl-C and SIGTERM too. The in-process broker forgets, so nothing
-//! here says anything about delivery guarantees; the tests against a real broker do.
+//! It deliberately keeps nothing: everything lives in a temporary folder that goes with it, at Ctrl-C and SIGTERM too. The in-process
+//! broker forgets, so nothing here says anything about delivery guarantees; the tests against a real broker do.
 mod people;
 mod scenes;
 mod screen;

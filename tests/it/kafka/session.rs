@@ -14,8 +14,8 @@ use crate::support::services::Broker;
 use crate::support::stage::Stage;
 use crate::support::{SOON, block_on, eventually};
 
-/// Under KIP-848 the broker's session rules, here Kafka's own default: a worker that starts says so, with the value, and so does `topics check`. Of a group that has
-/// settings of its own the client library hands on nothing, so nothing is said.
+/// Under KIP-848 the broker's session rules, here Kafka's own default: a worker that starts says so, with the value, and so does
+/// `topics check`. Of a group that has settings of its own the client library hands on nothing, so nothing is said.
 #[test]
 fn a_long_session_is_warned_of() {
     let broker = Broker::start_with(&["group.consumer.session.timeout.ms=45000"]);
