@@ -87,7 +87,9 @@ fn load(
     let sentences = config.read_secrets(is_default).into_iter();
     for sentence in sentences.chain(config.file_problems()).chain(config.problems(&stand_ins)) {
         let key = key_of(&sentence);
-        if !stand_ins.holds(key) && !compares(key, &sentence, &stand_ins) {
+        // Of a secret whose file cannot be read nothing more is known.
+        let unread = found.tells_of(&format!("{key}_file"));
+        if !unread && !stand_ins.holds(key) && !compares(key, &sentence, &stand_ins) {
             let source = source(&layers, key);
             found.add(sentence, source);
         }
@@ -135,7 +137,7 @@ impl Found {
 
 /// Where the value of a key came from; `None` for the defaults. A key that is missing comes from the file that has its section.
 pub(super) fn source(layers: &Figment, key: &str) -> Option<String> {
-    let Some(metadata) = layers.find_metadata(key) else {
+    let Some(metadata) = layers.find_metadata(key).or_else(|| of_dotted(layers, key)) else {
         let section = layers.find_metadata(key.rsplit_once('.')?.0)?;
         return (!OWN_LAYERS.contains(&section.name.as_ref())).then(|| section.name.to_string());
     };
@@ -144,6 +146,13 @@ pub(super) fn source(layers: &Figment, key: &str) -> Option<String> {
         ENVIRONMENT_LAYER => Some(format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())),
         file => Some(file.to_owned()),
     }
+}
+
+/// The layer of a key whose own name has dots, as those of librdkafka's properties.
+fn of_dotted<'a>(layers: &'a Figment, key: &str) -> Option<&'a Metadata> {
+    let places = key.match_indices('.').map(|(at, _)| (&key[..at], &key[at + 1..]));
+    let mut values = places.filter_map(|(section, name)| layers.find_value(section).ok()?.into_dict()?.remove(name));
+    layers.get_metadata(values.next()?.tag())
 }
 
 const DEFAULTS_LAYER: &str = "defaults";

@@ -172,9 +172,10 @@ fn a_push_has_time_for_its_resend() {
 #[test]
 fn a_problem_names_where_its_value_came_from() {
     // An operator with a file and twenty variables must not have to search.
-    let file = file("[kafka]\ncommit_interval_ms = 0\n");
+    let file = file("[kafka]\ncommit_interval_ms = 0\n[kafka.properties]\n\"enable.auto.commit\" = true\n");
     let environment = [("WATCHBELL_WORKER__HTTP_LISTEN".to_owned(), "everywhere".to_owned())];
     let problems = Config::load(Some(file.path()), environment).unwrap_err();
+    assert_eq!(problems.0.len(), 3);
     let sources: BTreeSet<_> = problems.0.iter().map(|problem| problem.source.clone().unwrap()).collect();
     let expected = [file.path().display().to_string(), "WATCHBELL_WORKER__HTTP_LISTEN".to_owned()];
     assert_eq!(sources, expected.into());
@@ -268,7 +269,8 @@ fn a_secret_comes_from_a_value_or_a_file_but_not_from_both() {
     let both = format!("[policy]\nstore_url = \"sqlite:x\"\nstore_url_file = \"{path}\"");
     assert_eq!(sentences(&both, &[]), ["policy.store_url and policy.store_url_file are both set; remove one"]);
     let gone = sentences("[policy]\nstore_url_file = \"/no/such/file\"", &[]);
-    assert!(gone[0].starts_with("policy.store_url_file: cannot read /no/such/file"), "{gone:?}");
+    let [only] = &gone[..] else { panic!("{gone:?}") };
+    assert!(only.starts_with("policy.store_url_file: cannot read /no/such/file"), "{only}");
 }
 
 #[test]
