@@ -8,7 +8,7 @@
 //!
 //! It fails with a sentence for each thing that is wrong, and what to do about it. With OAUTHBEARER it can make nothing and look at no
 //! setting, because rdkafka gives an admin client no token; [`Admin::unchecked`] says so.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
@@ -31,6 +31,8 @@ const SESSION_MAX: Duration = Duration::from_secs(10);
 const SESSION_SETTING: &str = "consumer.session.timeout.ms";
 /// How long brokers may take to answer or to make topics.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two questions whether the brokers know what was made: they hear of it within milliseconds.
+const KNOWN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What `topics create` is told.
 #[derive(Debug, Clone)]
@@ -116,7 +118,33 @@ impl<'a> Admin<'a> {
         if too_many_replicas {
             problems.push(too_few_brokers(&admin, new.replication));
         }
-        if problems.is_empty() { Ok(made) } else { Err(ClientError::Refused(problems)) }
+        if !problems.is_empty() {
+            return Err(ClientError::Refused(problems));
+        }
+        self.until_known(names.into_iter().map(|(name, _)| name).collect()).await?;
+        Ok(made)
+    }
+
+    /// Waits until a broker that is asked knows them all: brokers hear of a topic a moment after it was made, and a worker that is
+    /// started next must not be told that it is missing.
+    async fn until_known(&self, names: Vec<String>) -> Result<(), ClientError> {
+        let (clients, until) = (self.clients.clone(), Instant::now() + TIMEOUT);
+        let asked = tokio::task::spawn_blocking(move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            while clients.partitions(&names, TIMEOUT)?.contains(&0) {
+                if Instant::now() > until {
+                    return Ok(false);
+                }
+                std::thread::sleep(KNOWN_INTERVAL);
+            }
+            Ok(true)
+        });
+        match asked.await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(self.unreachable("the topics were made, but it does not know all of them".to_owned())),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(self.unreachable(error.to_string())),
+        }
     }
 
     /// Everything about the topics that would not work, for people; empty when all is well. The errors are those of asking.

@@ -109,7 +109,8 @@ impl TokenSource {
             scope: config.scope.clone().filter(|scope| !scope.is_empty()),
         };
         // The client's secret is for one place only.
-        let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
+        let http =
+            reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
         let http = http.map_err(|error| format!("no HTTP client could be made for OAUTHBEARER: {error}"))?;
         Ok(Arc::new(Self { grant, http, runtime, state: Mutex::default(), fetched: Condvar::new() }))
     }
