@@ -107,7 +107,7 @@ fn otp() -> wire::event::Body {
 fn shared() -> wire::event::Body {
     wire::event::Body::AccountShared(wire::AccountShared {
         account: "Press photos".into(),
-        shared_by: "Elif Kaya".into(),
+        shared_by: "Finn Berg".into(),
         access_level: wire::AccessLevel::Edit.into(),
     })
 }

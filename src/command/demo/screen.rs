@@ -113,7 +113,8 @@ impl Screen {
         *self.endings.entry(ending.clone()).or_default() += 1;
         if outcome.ending() != wire::Ending::Accepted {
             let kind = outcome.r#type().as_str_name().trim_start_matches("NOTIFICATION_TYPE_").to_lowercase();
-            let text = format!("{}: {kind} {ending}: {}", outcome.user_id, outcome.reason);
+            let why = if outcome.reason.is_empty() { String::new() } else { format!(": {}", outcome.reason) };
+            let text = format!("{}: {kind} {ending}{why}", outcome.user_id);
             self.line(&clock(), &format!("{:<NAME$}  {}", "not shown", self.dim(&text)));
         }
     }
