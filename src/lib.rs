@@ -2,7 +2,7 @@
 //!
 //! Layers, each of which knows only those above it in this list (a test enforces it):
 //!
-//! - domain, pure: [`event`], [`policy`], [`notification`], [`delivery`]; the traits in [`seam`]
+//! - domain, pure: [`event`], [`policy`], [`people`], [`notification`], [`delivery`]; the traits in [`seam`]
 //! - adapters, which never import each other: [`provider`], [`kafka`], [`store`], [`telemetry`]
 //! - flow, which knows traits only: [`pipeline`], [`worker`]
 //! - edge: [`control`], [`sandbox`], [`command`], [`config`], [`app`]
@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod event;
 pub mod kafka;
 pub mod notification;
+pub mod people;
 pub mod pipeline;
 pub mod policy;
 pub mod provider;

@@ -104,7 +104,7 @@ fn device(owner: u64) -> anyhow::Result<Change> {
     };
     let registered_at = Timestamp::from_secs(1_700_000_000);
     let locale = ["en-US", "es-ES", "de-DE", "ja-JP"][(owner % 4) as usize].to_owned();
-    let device = Device { id: DeviceId::new(DEVICE.to_owned())?, installation, locale, registered_at };
+    let device = Device { id: DeviceId::new(DEVICE.to_owned())?, installation, locale, registered_at, quiet: false };
     let (workspace, user) = (WorkspaceId::new(workspace(owner))?, UserId::new(user(owner))?);
     Ok(Change::Device { workspace, user, device, last_seen: registered_at })
 }

@@ -10,6 +10,7 @@ use crate::event::{
     Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, is_traceparent,
     to_timestamp, wire, wire_body,
 };
+use wire::{domain_type, wire_time, wire_type};
 
 /// The newest schema of a job that this code knows.
 pub const JOB_SCHEMA: u32 = 1;
@@ -112,36 +113,12 @@ pub enum Finality {
 #[error("the value is no watchbell.v1.Decision: {0}")]
 pub struct DecisionError(String);
 
-const fn wire_type(kind: NotificationType) -> wire::NotificationType {
-    match kind {
-        NotificationType::IdentityVerification => wire::NotificationType::IdentityVerification,
-        NotificationType::TrustedDevice => wire::NotificationType::TrustedDevice,
-        NotificationType::AccountSharing => wire::NotificationType::AccountSharing,
-        NotificationType::OtpReceived => wire::NotificationType::OtpReceived,
-    }
-}
-
-const fn domain_type(kind: wire::NotificationType) -> Option<NotificationType> {
-    match kind {
-        wire::NotificationType::Unspecified => None,
-        wire::NotificationType::IdentityVerification => Some(NotificationType::IdentityVerification),
-        wire::NotificationType::TrustedDevice => Some(NotificationType::TrustedDevice),
-        wire::NotificationType::AccountSharing => Some(NotificationType::AccountSharing),
-        wire::NotificationType::OtpReceived => Some(NotificationType::OtpReceived),
-    }
-}
-
 const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     match kind {
         wire::PushKind::Unspecified => None,
         wire::PushKind::Show => Some(PushKind::Show),
         wire::PushKind::Withdraw => Some(PushKind::Withdraw),
     }
-}
-
-const fn wire_time(at: Timestamp) -> prost_types::Timestamp {
-    let millis = at.as_millis();
-    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos: millis.rem_euclid(1000) as i32 * 1_000_000 }
 }
 
 /// Appends a job's bytes.

@@ -5,3 +5,32 @@
 #![allow(missing_docs, clippy::all)]
 
 include!(concat!(env!("OUT_DIR"), "/watchbell.v1.rs"));
+
+use super::NotificationType as Kind;
+
+/// A type as it is written.
+pub const fn wire_type(kind: Kind) -> NotificationType {
+    match kind {
+        Kind::IdentityVerification => NotificationType::IdentityVerification,
+        Kind::TrustedDevice => NotificationType::TrustedDevice,
+        Kind::AccountSharing => NotificationType::AccountSharing,
+        Kind::OtpReceived => NotificationType::OtpReceived,
+    }
+}
+
+/// A type as it was read; `None` where none was written.
+pub const fn domain_type(kind: NotificationType) -> Option<Kind> {
+    match kind {
+        NotificationType::Unspecified => None,
+        NotificationType::IdentityVerification => Some(Kind::IdentityVerification),
+        NotificationType::TrustedDevice => Some(Kind::TrustedDevice),
+        NotificationType::AccountSharing => Some(Kind::AccountSharing),
+        NotificationType::OtpReceived => Some(Kind::OtpReceived),
+    }
+}
+
+/// A moment as it is written.
+pub const fn wire_time(at: super::Timestamp) -> prost_types::Timestamp {
+    let millis = at.as_millis();
+    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos: millis.rem_euclid(1000) as i32 * 1_000_000 }
+}

@@ -83,6 +83,8 @@ impl<'a> Admin<'a> {
     pub async fn create(&self, new: &NewTopics) -> Result<Vec<String>, ClientError> {
         let admin = self.admin()?;
         let mut names: Vec<(String, i32)> = self.ours().into_iter().map(|name| (name, new.partitions)).collect();
+        // No worker needs the audit trail, so no worker's start asks for it.
+        names.push((self.topics.audit.clone(), new.partitions));
         names.extend(self.holds().into_iter().map(|name| (name, 1)));
         if new.with_upstreams {
             names.extend(self.upstreams().into_iter().map(|name| (name, new.partitions)));

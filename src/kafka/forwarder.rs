@@ -1,4 +1,4 @@
-//! Everything that is written to Kafka: outcomes, jobs, held jobs, dead letters.
+//! Everything that is written to Kafka: outcomes, jobs, held jobs, dead letters, and what the outbox holds.
 //!
 //! The point: what is given to the forwarder is written, whatever happens to brokers. librdkafka keeps and repeats a record for as
 //! long as it takes (idempotent, acks from all); what it gives back (its queue is full, a topic is missing, a record is refused) waits
@@ -26,7 +26,7 @@ use super::headers;
 use super::names::Names;
 use crate::delivery::{OutcomeRecord, PushJob, Tier, Urgency, codec};
 use crate::event::Headers;
-use crate::seam::{Feed, Forward, Forwarder, Group, Settlement};
+use crate::seam::{Feed, Forward, Forwarder, Group, OutboxRecord, OutboxSink, OutboxTopic, Settlement};
 
 /// How long the serving thread waits for news at most: also the grain of repeating.
 const POLL: Duration = Duration::from_millis(100);
@@ -294,5 +294,19 @@ impl Forwarder for KafkaForwarder {
                 inner.send_job(&inner.names.dlq, &job, &headers, settlement);
             }
         }
+    }
+}
+
+impl OutboxSink for KafkaForwarder {
+    fn write(&self, record: &OutboxRecord, settlement: &Arc<Settlement>) {
+        let OutboxRecord { topic, key, payload, headers } = record;
+        let topic = match topic {
+            OutboxTopic::Audit => &self.inner.names.audit,
+            OutboxTopic::Decisions => &self.inner.names.decisions,
+        };
+        let owned = OwnedHeaders::new_with_capacity(headers.len());
+        let headers =
+            headers.iter().fold(owned, |owned, (key, value)| owned.insert(Header { key, value: Some(value) }));
+        self.inner.send(topic, key.as_deref(), Some(payload), Some(headers), settlement);
     }
 }

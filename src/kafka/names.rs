@@ -8,6 +8,8 @@ pub(super) struct Names {
     hold: String,
     pub(super) dlq: String,
     pub(super) outcomes: String,
+    pub(super) decisions: String,
+    pub(super) audit: String,
 }
 
 impl Names {
@@ -17,6 +19,8 @@ impl Names {
             hold: topics.hold.clone(),
             dlq: topics.dlq.clone(),
             outcomes: topics.outcomes.clone(),
+            decisions: topics.decisions.clone(),
+            audit: topics.audit.clone(),
         }
     }
 
@@ -43,6 +47,7 @@ mod tests {
             account_sharing: "c".into(),
             otp_received: "d".into(),
             decisions: "e".into(),
+            audit: "i".into(),
             jobs: "jobs".into(),
             hold: "hold".into(),
             dlq: "f".into(),

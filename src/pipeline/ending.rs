@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Pipeline;
 use super::attempt::{Attempt, Attempted, Held, Since};
-use super::plan::Step;
+use super::plan::{Planned, Step};
 use crate::delivery::{Ending, JobId, OutcomeRecord, PushJob, PushKind, Reason, Situation, Wait};
 use crate::event::{Event, UserId};
 use crate::seam::{Clock, CredentialId, Forward, Forwarder, PolicySource, PushProvider, Record, Resolved, Settlement};
@@ -47,7 +47,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    /// A recipient who gets no push: one ending, without a device.
+    /// A recipient who gets no push: one ending, without a device; or a device of theirs that stays silent: one of its own.
     pub(super) fn end_unplanned(
         &self,
         record: &Record,
@@ -58,7 +58,11 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         settlement: &Arc<Settlement>,
     ) {
         let versions = (resolved.workspace.version, step.user_version);
-        self.end_recipient(record, event, step.user, versions, ending, settlement);
+        let device = match &step.planned {
+            Planned::Silent(device, _) => device.id(),
+            Planned::End(_) | Planned::Send(_) => "",
+        };
+        self.end_recipient(record, event, (step.user, device), versions, ending, settlement);
     }
 
     /// An event whose deadline passed before it could be planned: one ending for each recipient.
@@ -71,7 +75,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     ) {
         let ending = Ending::Expired(reason.clone());
         for user in &event.recipients {
-            self.end_recipient(record, event, user, (0, 0), &ending, settlement);
+            self.end_recipient(record, event, (user, ""), (0, 0), &ending, settlement);
         }
     }
 
@@ -79,7 +83,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         &self,
         record: &Record,
         event: &Event,
-        user: &UserId,
+        (user, device): (&UserId, &str),
         versions: (u64, u64),
         ending: &Ending,
         settlement: &Arc<Settlement>,
@@ -88,12 +92,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let (since, now) = (Since::Record(record), self.clock.now());
         let (workspace, kind, id) = (event.workspace.as_str(), event.kind(), event.id.as_str());
         let outcome = OutcomeRecord {
-            job: JobId::show(workspace, kind, id, user.as_str(), ""),
+            job: JobId::show(workspace, kind, id, user.as_str(), device),
             workspace,
             kind,
             event: id,
             user: user.as_str(),
-            device: "",
+            device,
             ending,
             attempts: 0,
             latency: since.latency(now, self.clock.instant()),

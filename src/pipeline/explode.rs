@@ -37,7 +37,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             let acknowledged = Settlement::waiting();
             for step in chunk {
                 match &step.planned {
-                    Planned::End(ending) => {
+                    Planned::End(ending) | Planned::Silent(_, ending) => {
                         self.end_unplanned(record, event, resolved, step, ending, &acknowledged);
                     }
                     Planned::Send(device) => {

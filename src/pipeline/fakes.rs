@@ -341,6 +341,7 @@ pub(crate) fn user(name: &str, devices: usize) -> User {
         },
         locale: "en-US".into(),
         registered_at: Timestamp(0),
+        quiet: false,
     };
     User { version: 7, preferences: Default::default(), devices: (0..devices).map(device).collect() }
 }

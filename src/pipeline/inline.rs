@@ -89,7 +89,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
         self.planned(hand);
         for step in steps {
-            if let Planned::End(ending) = &step.planned {
+            if let Planned::End(ending) | Planned::Silent(_, ending) = &step.planned {
                 self.end_unplanned(&hand.record, event, resolved, step, ending, settlement);
             }
         }

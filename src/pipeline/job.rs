@@ -213,9 +213,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let device = user.device(job.device.as_str()).ok_or(Ending::NoDevice);
         let verdict = match (job.kind, &device) {
             (PushKind::Withdraw, Ok(device)) => plan::withdrawal_verdict(kind, workspace, user, device),
-            (PushKind::Show, _) | (PushKind::Withdraw, Err(_)) => {
-                plan::verdict(kind, workspace, user, resolved.withdrawn)
-            }
+            (PushKind::Show, Ok(device)) => plan::verdict(kind, workspace, user, resolved.withdrawn)
+                .or_else(|| plan::device_verdict(kind, workspace, device)),
+            (PushKind::Show | PushKind::Withdraw, Err(_)) => plan::verdict(kind, workspace, user, resolved.withdrawn),
         };
         verdict.map_or(device, Err)
     }

@@ -21,6 +21,8 @@ pub(super) struct Step<'a> {
 pub(super) enum Planned<'a> {
     /// The device gets a push.
     Send(DeviceView<'a>),
+    /// This one of the recipient's devices gets none, for this reason.
+    Silent(DeviceView<'a>, Ending),
     /// The recipient gets none, for this reason.
     End(Ending),
 }
@@ -35,7 +37,12 @@ pub(super) fn plan<'a>(event: &'a Event, resolved: &'a Resolved) -> Vec<Step<'a>
         match verdict(event.kind(), &resolved.workspace, entry, resolved.withdrawn) {
             Some(ending) => steps.push(step(Planned::End(ending))),
             None if entry.device_count() == 0 => steps.push(step(Planned::End(Ending::NoDevice))),
-            None => steps.extend(entry.devices().map(|device| step(Planned::Send(device)))),
+            None => steps.extend(entry.devices().map(|device| {
+                step(match device_verdict(event.kind(), &resolved.workspace, &device) {
+                    None => Planned::Send(device),
+                    Some(ending) => Planned::Silent(device, ending),
+                })
+            })),
         }
     }
     steps
@@ -73,7 +80,23 @@ pub(super) fn withdrawal_verdict(
     device: &DeviceView<'_>,
 ) -> Option<Ending> {
     match device.platform() {
-        Platform::Apns => verdict(kind, workspace, user, false),
+        Platform::Apns => verdict(kind, workspace, user, false).or_else(|| device_verdict(kind, workspace, device)),
         Platform::Fcm => None,
     }
 }
+
+/// Why this one device stays as it is, though policy lets its owner's ring.
+pub(super) fn device_verdict(
+    kind: crate::event::NotificationType,
+    workspace: &Workspace,
+    device: &DeviceView<'_>,
+) -> Option<Ending> {
+    match policy::decide_device(workspace.setting(kind), device.quiet()) {
+        Verdict::Deliver => None,
+        Verdict::Suppress(suppression) => Some(Ending::Suppressed(Reason::known(suppression.name()))),
+    }
+}
+
+#[cfg(test)]
+#[path = "quiet_tests.rs"]
+mod tests;

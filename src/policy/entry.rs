@@ -137,6 +137,8 @@ pub struct Device {
     pub locale: String,
     /// When this token was registered.
     pub registered_at: Timestamp,
+    /// Whether its person wants it not to ring, as far as that is theirs to say.
+    pub quiet: bool,
 }
 
 /// A person's preferences and devices, open form.
@@ -162,13 +164,15 @@ pub enum EntryError {
 }
 
 /// First byte of a packed entry; an entry of another layout is a miss, never a wrong answer.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 const HEADER_BYTES: usize = 1 + 8 + 1 + 1;
+/// All bits of a device's first byte that mean something.
+const FLAGS_MAX: u8 = 0b111;
 
 /// A person's preferences and devices, packed; cloning shares the bytes.
 ///
 /// Layout, integers big-endian: layout (1), version (8), preferences as bits (1, set = off), device count (1); then for each device
-/// platform and environment as bits (1), registered_at in ms (8), lengths of id, app, locale (1 each) and token (2), and their bytes.
+/// platform, environment and quiet as bits (1), registered_at in ms (8), lengths of id, app, locale (1 each) and token (2), and their bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserEntry(Arc<[u8]>);
 
@@ -198,7 +202,7 @@ impl UserEntry {
             let (device, tail) = DeviceView::split(rest).ok_or(EntryError::Malformed)?;
             let texts = [device.id, device.app, device.locale, device.token];
             let texts = texts.into_iter().all(|text| std::str::from_utf8(text).is_ok());
-            if !texts || !DeviceId::admits(device.id()) || device.flags > 3 {
+            if !texts || !DeviceId::admits(device.id()) || device.flags > FLAGS_MAX {
                 return Err(EntryError::Malformed);
             }
             rest = tail;
@@ -260,7 +264,9 @@ impl fmt::Debug for UserEntry {
 fn pack_device(bytes: &mut Vec<u8>, device: &Device) -> Result<(), EntryError> {
     let Installation { platform, app, environment, token } = &device.installation;
     let short = |text: &str| u8::try_from(text.len()).map_err(|_| EntryError::TooLarge);
-    let flags = u8::from(*platform == Platform::Fcm) | u8::from(*environment == Environment::Sandbox) << 1;
+    let flags = u8::from(*platform == Platform::Fcm)
+        | u8::from(*environment == Environment::Sandbox) << 1
+        | u8::from(device.quiet) << 2;
     bytes.push(flags);
     bytes.extend_from_slice(&device.registered_at.as_millis().to_be_bytes());
     bytes.extend_from_slice(&[short(device.id.as_str())?, short(app)?, short(&device.locale)?]);
@@ -317,6 +323,11 @@ impl<'a> DeviceView<'a> {
     /// The token's world.
     pub fn environment(&self) -> Environment {
         if self.flags & 2 == 0 { Environment::Production } else { Environment::Sandbox }
+    }
+
+    /// Whether its person wants it not to ring.
+    pub fn quiet(&self) -> bool {
+        self.flags & 4 != 0
     }
 
     /// The app.

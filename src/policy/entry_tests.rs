@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn device() -> impl Strategy<Value = Device> {
-    ("[!-~]{1,128}", "[a-z.]{1,60}", "[a-zA-Z-]{0,35}", "[!-~]{1,300}", any::<(bool, bool, i64)>()).prop_map(
-        |(id, app, locale, token, (fcm, sandbox, registered_at))| Device {
+    ("[!-~]{1,128}", "[a-z.]{1,60}", "[a-zA-Z-]{0,35}", "[!-~]{1,300}", any::<(bool, bool, bool, i64)>()).prop_map(
+        |(id, app, locale, token, (fcm, sandbox, quiet, registered_at))| Device {
             id: DeviceId::new(id).unwrap(),
             installation: Installation {
                 platform: if fcm { Platform::Fcm } else { Platform::Apns },
@@ -14,6 +14,7 @@ fn device() -> impl Strategy<Value = Device> {
             },
             locale,
             registered_at: Timestamp(registered_at),
+            quiet,
         },
     )
 }
@@ -34,6 +35,7 @@ proptest! {
             installation: view.installation(),
             locale: view.locale().into(),
             registered_at: view.registered_at(),
+            quiet: view.quiet(),
         }).collect();
         prop_assert_eq!(&read, &user.devices);
         prop_assert_eq!(UserEntry::from_bytes(entry.as_bytes()), Ok(entry));
@@ -62,6 +64,7 @@ fn entry_is_small() {
         },
         locale: "en-US".into(),
         registered_at: Timestamp(0),
+        quiet: true,
     };
     let user = User { version: 1, preferences: Default::default(), devices: vec![device] };
     assert!(UserEntry::pack(&user).unwrap().as_bytes().len() <= 160);
@@ -83,6 +86,7 @@ fn invariant_13_tokens_do_not_print() {
             },
             locale: "de".into(),
             registered_at: Timestamp(0),
+            quiet: false,
         }],
     };
     let entry = UserEntry::pack(&user).unwrap();

@@ -1,10 +1,11 @@
 //! The policy: whether a notification of one type may ring for one person.
 //!
 //! The point: one pure rule, [`decide`], for the whole product. Admins set each type to disabled, enabled or enforced; each person
-//! switches the enabled ones on or off for themselves. The rule decides *ringing* only: a request that awaits an answer stays open
-//! whatever is decided here. It deliberately knows nothing about devices, rates or deadlines. It cannot fail.
+//! switches the enabled ones on or off for themselves. What they keep from ringing
+//! on one device is [`decide_device`]'s to say. The rule decides *ringing* only: a request that awaits an answer stays open
+//! whatever is decided here. It deliberately knows nothing about rates or deadlines. It cannot fail.
 //!
-//! Invariant: does no I/O, reads no clock; the result depends on the two arguments alone.
+//! Invariant: does no I/O, reads no clock; the result depends on the arguments alone.
 mod entry;
 
 pub use entry::{
@@ -25,6 +26,24 @@ pub enum Setting {
     Enforced,
 }
 
+impl Setting {
+    const ALL: [Self; 3] = [Self::Disabled, Self::Enabled, Self::Enforced];
+
+    /// The name in the API, the store and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
+            Self::Enforced => "enforced",
+        }
+    }
+
+    /// The setting of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|setting| setting.name() == name)
+    }
+}
+
 /// What a person set for one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,6 +55,16 @@ pub enum Preference {
     Off,
 }
 
+impl Preference {
+    /// The name in the API and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Why a notification does not ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suppression {
@@ -43,6 +72,8 @@ pub enum Suppression {
     DisabledByWorkspace,
     /// The person switched the type off.
     MutedByUser,
+    /// The person wants this device to be quiet.
+    QuietDevice,
     /// The event was cancelled or answered meanwhile.
     Withdrawn,
 }
@@ -53,6 +84,7 @@ impl Suppression {
         match self {
             Self::DisabledByWorkspace => "disabled_by_workspace",
             Self::MutedByUser => "muted_by_user",
+            Self::QuietDevice => "quiet_device",
             Self::Withdrawn => "withdrawn",
         }
     }
@@ -70,6 +102,16 @@ pub enum Verdict {
 /// The rule.
 pub fn decide(setting: Setting, preference: Preference) -> Verdict {
     disabled(setting).or_else(|| muted(setting, preference)).map_or(Verdict::Deliver, Verdict::Suppress)
+}
+
+/// The rule for one device of a person for whom the type rings: a quiet one does not, unless the type is enforced.
+pub fn decide_device(setting: Setting, quiet: bool) -> Verdict {
+    match (setting, quiet) {
+        (Setting::Enabled | Setting::Disabled, true) => Verdict::Suppress(Suppression::QuietDevice),
+        (Setting::Enforced, true) | (Setting::Disabled | Setting::Enabled | Setting::Enforced, false) => {
+            Verdict::Deliver
+        }
+    }
 }
 
 /// A disabled type rings for nobody.
@@ -124,6 +166,14 @@ mod tests {
         fn rule_matches_the_table(row in 0..TABLE.len()) {
             let (setting, preference, expected) = TABLE[row];
             prop_assert_eq!(said(decide(setting.unwrap_or_default(), preference.unwrap_or_default())), expected);
+        }
+
+        /// A quiet device rings for what is enforced and for nothing else; one that is not quiet is no reason to be silent.
+        #[test]
+        fn quiet_never_overrides_enforced(setting in 0..3_usize, quiet: bool) {
+            let setting = Setting::ALL[setting];
+            let rings = !quiet || setting == Setting::Enforced;
+            prop_assert_eq!(decide_device(setting, quiet) == Verdict::Deliver, rings);
         }
 
         /// Enforced rings whatever the person set; disabled never does.

@@ -26,7 +26,13 @@ pub(super) fn owner(platform: Platform, token: &str) -> UserEntry {
 pub(super) fn owner_of(platform: Platform, app: &str, token: &str) -> UserEntry {
     let installation =
         Installation { platform, app: app.into(), environment: Environment::Production, token: Token::new(token) };
-    let device = Device { id: DeviceId::new("d-1").unwrap(), installation, locale: "de-AT".into(), registered_at: NOW };
+    let device = Device {
+        id: DeviceId::new("d-1").unwrap(),
+        installation,
+        locale: "de-AT".into(),
+        registered_at: NOW,
+        quiet: false,
+    };
     UserEntry::pack(&User { version: 1, preferences: Default::default(), devices: vec![device] }).unwrap()
 }
 

@@ -54,7 +54,7 @@ fn several() -> Providers {
 fn owner(platform: Platform, app: &str, environment: Environment) -> UserEntry {
     let installation = Installation { platform, app: app.into(), environment, token: Token::new(TOKEN) };
     let id = DeviceId::new("d-1").unwrap();
-    let device = Device { id, installation, locale: "ja".into(), registered_at: NOW };
+    let device = Device { id, installation, locale: "ja".into(), registered_at: NOW, quiet: false };
     UserEntry::pack(&User { devices: vec![device], ..User::default() }).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The five seams: where the flow meets the outside. Each is a trait; the flow knows nothing else.
+//! The six seams: where the flow meets the outside. Each is a trait; the flow knows nothing else.
 //!
 //! | trait | in production | besides |
 //! | --- | --- | --- |
@@ -6,13 +6,16 @@
 //! | [`PolicySource`] | PostgreSQL or SQLite | the cache in front of either |
 //! | [`PushProvider`] | APNs | FCM |
 //! | [`Forwarder`] | Kafka producer | a list in memory, in the flow's tests |
+//! | [`OutboxSink`] | Kafka producer | a list in memory, in the store's tests |
 //! | [`Clock`] | the system's | a clock that tests move |
 //!
 //! What breaks on our side is [`Unavailable`] and nothing else: the flow stalls, backs off, never commits and never drops. What a
 //! provider says is an [`Outcome`], as data, and never an error.
 mod feed;
+mod outbox;
 
 pub use feed::{Feed, FeedKind, Group};
+pub use outbox::{OutboxRecord, OutboxSink, OutboxTopic};
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, User
 use crate::policy::{DeviceView, Installation, UserEntry, Workspace};
 
 /// Something of ours cannot be reached: a store, a cache, a broker. The caller waits and tries again.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is unavailable: {why}")]
 pub struct Unavailable {
     /// What: `policy store`, `policy row`, `Kafka`.

@@ -9,7 +9,8 @@ use super::policy::Inner;
 use super::read::Wanted;
 use super::redis::{Offered, Redis};
 use super::telemetry;
-use super::write::{Change, Touched};
+use super::work::Touched;
+use super::write::Change;
 
 /// People whose new copies go to Redis at once: some 50 kB, so that others' requests on the connection wait for less than a millisecond.
 const CHUNK: usize = 256;
@@ -17,7 +18,7 @@ const CHUNK: usize = 256;
 /// The writer's side of the policy store. Clones share everything.
 #[derive(Clone)]
 pub struct Admin {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// Who knows of a change that was made.
@@ -55,6 +56,9 @@ impl Inner {
     /// read the one before.
     pub(super) async fn announce(&self, touched: &Touched) -> Announced {
         self.invalidate(touched);
+        if touched.told {
+            self.outbox.wake();
+        }
         let Some(redis) = &self.redis else { return Announced::Everywhere };
         let workspaces = touched.workspaces.keys().cloned().collect();
         let mut chunk = Wanted { workspaces, ..Wanted::default() };

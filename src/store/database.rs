@@ -26,6 +26,10 @@ use super::error::{OpenError, told};
 pub(super) enum Arg<'a> {
     Text(&'a str),
     Int(i64),
+    /// NULL for `None`, as are the next two.
+    MaybeText(Option<&'a str>),
+    MaybeInt(Option<i64>),
+    Bytes(Option<&'a [u8]>),
 }
 
 /// A row, its columns by position.
@@ -44,11 +48,28 @@ impl Row {
 
     /// The text, empty where it is NULL.
     pub(super) fn text_or_empty(&self, column: usize) -> Result<&str, sqlx::Error> {
-        let text: Option<&str> = match self {
-            Self::Postgres(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        };
-        Ok(text.unwrap_or_default())
+        Ok(self.maybe_text(column)?.unwrap_or_default())
+    }
+
+    pub(super) fn maybe_text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(column),
+            Self::Sqlite(row) => row.try_get(column),
+        }
+    }
+
+    pub(super) fn maybe_int(&self, column: usize) -> Result<Option<i64>, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(column),
+            Self::Sqlite(row) => row.try_get(column),
+        }
+    }
+
+    pub(super) fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(column),
+            Self::Sqlite(row) => row.try_get(column),
+        }
     }
 
     pub(super) fn int(&self, column: usize) -> Result<i64, sqlx::Error> {
@@ -76,6 +97,9 @@ fn postgres_query<'q>(sql: Sql, args: &[Arg<'q>]) -> Query<'q, Postgres, PgArgum
     args.iter().fold(sqlx::query(sql.postgres), |query, arg| match *arg {
         Arg::Text(text) => query.bind(text),
         Arg::Int(int) => query.bind(int),
+        Arg::MaybeText(text) => query.bind(text),
+        Arg::MaybeInt(int) => query.bind(int),
+        Arg::Bytes(bytes) => query.bind(bytes),
     })
 }
 
@@ -83,6 +107,9 @@ fn sqlite_query<'q>(sql: Sql, args: &[Arg<'q>]) -> Query<'q, Sqlite, SqliteArgum
     args.iter().fold(sqlx::query(sql.sqlite), |query, arg| match *arg {
         Arg::Text(text) => query.bind(text),
         Arg::Int(int) => query.bind(int),
+        Arg::MaybeText(text) => query.bind(text),
+        Arg::MaybeInt(int) => query.bind(int),
+        Arg::Bytes(bytes) => query.bind(bytes),
     })
 }
 
@@ -239,11 +266,14 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
 }
 
 async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -> Result<PgPool, OpenError> {
-    // The server gives up a statement that we no longer wait for.
+    // The server gives up a statement that we no longer wait for, and a machine that is gone within half a minute instead of its
+    // system's two hours: a connection may hold a shard of the outbox.
     let statement_timeout = timeout.as_millis().to_string();
+    let keepalives = [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
     let options = postgres_options(url)?
         .application_name("watchbell")
-        .options([("statement_timeout", statement_timeout.as_str())]);
+        .options([("statement_timeout", statement_timeout.as_str())])
+        .options(keepalives);
     PgPoolOptions::new()
         .max_connections(config.store_concurrency)
         .acquire_timeout(PATIENCE)

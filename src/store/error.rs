@@ -72,6 +72,23 @@ pub enum WriteError {
     Refused(String),
 }
 
+/// Why the store did not do what it was asked to; nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<R: std::error::Error> {
+    /// The store cannot be reached, or did not answer in time: then whether it was done is not known.
+    #[error("{what} is unavailable: {why}", what = .0.what, why = .0.why)]
+    Unavailable(Unavailable),
+    /// A rule says no.
+    #[error("{0}")]
+    Refused(R),
+}
+
+impl<R: std::error::Error> From<sqlx::Error> for Failure<R> {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(unavailable(&error))
+    }
+}
+
 /// An [`Unavailable`] of the store. What the database says names tables and constraints, never the values of a row.
 pub(super) fn unavailable(error: &sqlx::Error) -> Unavailable {
     Unavailable { what: "policy store", why: told(error) }

@@ -13,19 +13,31 @@ pub mod config;
 mod database;
 mod error;
 pub mod import;
+mod outbox;
 mod policy;
+mod preferences;
 mod read;
 mod reader;
 mod redis;
+mod requests;
+mod retention;
 mod round;
 mod schema;
+mod settings;
 mod telemetry;
 mod unreadable;
+mod work;
 mod write;
 
 pub use admin::{Admin, Announced};
 pub use config::PolicyConfig;
-pub use error::{OpenError, WriteError};
+pub use error::{Failure, OpenError, WriteError};
+pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
+pub use requests::{Answered, PENDING_MAX, Projected, Requests};
+pub use retention::{
+    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
+};
 pub use schema::{Migrated, migrate};
+pub use settings::InForce;
 pub use write::{APP_BYTES_MAX, Change, DEVICES_MAX, DISPLAY_NAME_BYTES_MAX, LOCALE_BYTES_MAX, TOKEN_BYTES_MAX};

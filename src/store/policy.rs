@@ -8,9 +8,11 @@ use super::cache::{Begin, Caches, Limits};
 use super::config::PolicyConfig;
 use super::database::{Database, Missing};
 use super::error::{OpenError, unavailable};
+use super::outbox::{Desk, Outbox};
 use super::read::{EventKey, UserKey};
 use super::reader::Reader;
 use super::redis::Redis;
+use super::requests::Requests;
 use super::round::Round;
 use super::telemetry::Handles;
 use super::{schema, telemetry};
@@ -34,6 +36,7 @@ pub(super) struct Inner {
     pub(super) redis: Option<Redis>,
     pub(super) caches: Arc<Caches>,
     pub(super) reads: Handles,
+    pub(super) outbox: Desk,
 }
 
 /// Opens the policy store. It must have been migrated. A Redis that does not answer is used as soon as it does.
@@ -60,7 +63,7 @@ pub async fn open_with(config: &PolicyConfig, clock: Arc<dyn Clock>) -> Result<P
         None => None,
     };
     let store = Reader::new(database, Arc::clone(&caches), config);
-    Ok(Policy { inner: Arc::new(Inner { store, redis, caches, reads: Handles::register() }) })
+    Ok(Policy { inner: Arc::new(Inner { store, redis, caches, reads: Handles::register(), outbox: Desk::default() }) })
 }
 
 impl Inner {
@@ -130,6 +133,16 @@ impl Policy {
     /// The writer's side.
     pub fn admin(&self) -> Admin {
         Admin::new(Arc::clone(&self.inner))
+    }
+
+    /// What awaits people's answers.
+    pub fn requests(&self) -> Requests {
+        Requests::new(Arc::clone(&self.inner))
+    }
+
+    /// What is still to be written to Kafka.
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.inner))
     }
 
     /// Entries in the in-process cache (workspaces and people) and the bytes that they take.

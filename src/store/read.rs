@@ -10,17 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::database::{Arg, Database, Row, Sql};
 use super::unreadable::{Readable, Unreadable};
-use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp, WorkspaceId};
+pub(super) use crate::people::Person as UserKey;
 use crate::policy::{
     Detail, Device, Environment, Installation, Platform, Preference, Setting, Token, User, UserEntry, Workspace,
 };
-
-/// One person.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserKey {
-    pub(super) workspace: WorkspaceId,
-    pub(super) user: UserId,
-}
 
 /// One event that may have been withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,7 +83,8 @@ const READ: Sql = Sql {
 SELECT 'user' AS kind, u.workspace AS workspace, u.id AS id, u.version AS number,
     (SELECT json_agg(json_build_array(p.type, p.preference)) FROM user_preferences p
         WHERE p.workspace = u.workspace AND p.user_id = u.id)::text AS one,
-    (SELECT json_agg(json_build_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at)) FROM devices d
+    (SELECT json_agg(json_build_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at, coalesce(e.quiet, 0)))
+        FROM devices d LEFT JOIN enrolments e ON e.workspace = d.workspace AND e.user_id = d.user_id AND e.id = d.id
         WHERE d.workspace = u.workspace AND d.user_id = u.id)::text AS two,
     NULL AS three
 FROM json_array_elements($1::text::json) AS asked (key) JOIN users u ON u.workspace = asked.key ->> 0 AND u.id = asked.key ->> 1
@@ -106,7 +101,8 @@ FROM json_array_elements($3::text::json) AS asked (key)
 SELECT 'user' AS kind, u.workspace AS workspace, u.id AS id, u.version AS number,
     (SELECT json_group_array(json_array(p.type, p.preference)) FROM user_preferences p
         WHERE p.workspace = u.workspace AND p.user_id = u.id) AS one,
-    (SELECT json_group_array(json_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at)) FROM devices d
+    (SELECT json_group_array(json_array(d.id, d.platform, d.app, d.environment, d.token, d.locale, d.registered_at, coalesce(e.quiet, 0)))
+        FROM devices d LEFT JOIN enrolments e ON e.workspace = d.workspace AND e.user_id = d.user_id AND e.id = d.id
         WHERE d.workspace = u.workspace AND d.user_id = u.id) AS two,
     NULL AS three
 FROM json_each($1) AS asked JOIN users u ON u.workspace = asked.value ->> 0 AND u.id = asked.value ->> 1
@@ -188,19 +184,20 @@ fn user(row: &Row) -> Result<UserEntry, Wrong> {
         user.preferences[kind.index()] = preference;
     }
     const DEVICES: &str = "its devices";
-    for (id, platform, app, environment, token, locale, registered_at) in list::<DeviceRow>(row, 5, DEVICES)? {
+    for (id, platform, app, environment, token, locale, registered_at, quiet) in list::<DeviceRow>(row, 5, DEVICES)? {
         user.devices.push(Device {
             id: DeviceId::new(id).map_err(wrong(DEVICES))?,
             installation: Installation { platform, app: app.into(), environment, token: Token::new(token) },
             locale,
             registered_at: Timestamp(registered_at),
+            quiet: quiet != 0,
         });
     }
     user.devices.sort_unstable_by(|one, two| one.id.cmp(&two.id));
     UserEntry::pack(&user).map_err(wrong(DEVICES))
 }
 
-type DeviceRow = (String, Platform, String, Environment, String, String, i64);
+type DeviceRow = (String, Platform, String, Environment, String, String, i64, i64);
 
 fn workspace(row: &Row) -> Result<Workspace, Wrong> {
     let mut workspace = Workspace {

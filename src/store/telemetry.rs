@@ -3,6 +3,9 @@ use std::sync::LazyLock;
 
 use metrics::{Counter, counter, gauge};
 
+use super::outbox::Backlog;
+use crate::seam::OutboxTopic;
+
 /// Where a value came from.
 pub(super) struct Reads {
     pub(super) memory: Counter,
@@ -95,4 +98,14 @@ pub(super) fn unreadable_row(workspace: &str, user: Option<&str>, why: &str) {
 
 pub(super) fn last_known_used(why: &str) {
     tracing::warn!(why, "neither Redis nor the policy store answers: the last known policy is used");
+}
+
+pub(super) fn outbox_backlog(topic: OutboxTopic, backlog: Backlog) {
+    gauge!("watchbell_outbox_waiting", "topic" => topic.name()).set(backlog.waiting as f64);
+    gauge!("watchbell_outbox_oldest_seconds", "topic" => topic.name()).set(backlog.oldest.as_secs_f64());
+}
+
+pub(super) fn outbox_stalled(why: &str) {
+    counter!("watchbell_outbox_stalls_total").increment(1);
+    tracing::warn!(why, "the outbox waits: the store does not answer");
 }

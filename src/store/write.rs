@@ -5,12 +5,12 @@
 //! [`super::Admin`] does, after the commit.
 //!
 //! Fails by [`WriteError`]. A deadlock or a race for one installation is tried again; after a time-out the write may have been made.
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use super::database::{Arg, Database, Tx};
+use super::database::{Arg, Database};
 use super::error::{WriteError, unavailable};
 use super::read::{EventKey, UserKey};
+use super::work::{Race, Touched, Trouble, Work};
 use crate::event::{NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{Detail, Device, Installation, Preference, Setting};
 use crate::seam::DeadToken;
@@ -26,8 +26,6 @@ pub const LOCALE_BYTES_MAX: usize = 35;
 /// Longest display name of a workspace, in bytes; notifications shorten it further.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 255;
 
-/// How often a transaction is tried that lost a race against another.
-const TRIES: usize = 5;
 /// How many withdrawals that are over one new withdrawal clears away: more than one, so that they cannot pile up.
 const CLEARED: i64 = 8;
 
@@ -98,50 +96,36 @@ impl Change {
     }
 }
 
-/// Whose copies a transaction made old, with the versions that it wrote.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Touched {
-    pub(super) workspaces: BTreeMap<WorkspaceId, i64>,
-    pub(super) users: BTreeMap<UserKey, i64>,
-}
-
-/// A transaction with the versions that it raised: each once, however many changes there are.
-struct Work {
-    tx: Tx,
-    touched: Touched,
-}
-
 impl Database {
     /// Makes all changes, or none.
     pub(super) async fn write(&self, changes: &[Change]) -> Result<Touched, WriteError> {
         if let Some(problem) = changes.iter().find_map(Change::problem) {
             return Err(WriteError::Refused(problem));
         }
-        let mut tries = 1;
+        let mut race = Race::default();
         loop {
             match self.try_write(changes).await {
-                Err(Trouble::Store(error)) if tries < TRIES && lost_a_race(&error) => tries += 1,
+                Err(Trouble::Store(error)) if race.again(&error) => {}
                 done => return done.map_err(WriteError::from),
             }
         }
     }
 
-    async fn try_write(&self, changes: &[Change]) -> Result<Touched, Trouble> {
-        let mut work = Work { tx: self.begin().await?, touched: Touched::default() };
+    async fn try_write(&self, changes: &[Change]) -> Result<Touched, Trouble<String>> {
+        let mut work = self.work().await?;
         for change in changes {
             work.apply(change).await?;
         }
         work.count_devices(changes).await?;
-        work.tx.commit().await?;
-        Ok(work.touched)
+        Ok(work.commit().await?)
     }
 
     /// Removes every row of the dead token's installation that was registered at or before `since`. Returns how many.
     pub(super) async fn remove_token(&self, dead: &DeadToken) -> Result<(u64, Touched), sqlx::Error> {
-        let mut tries = 1;
+        let mut race = Race::default();
         loop {
             match self.try_remove_token(dead).await {
-                Err(error) if tries < TRIES && lost_a_race(&error) => tries += 1,
+                Err(error) if race.again(&error) => {}
                 done => return done,
             }
         }
@@ -152,7 +136,7 @@ impl Database {
             WHERE token = $1 AND app = $2 AND environment = $3 AND platform = $4 AND registered_at <= $5
             RETURNING workspace, user_id";
         let Installation { platform, app, environment, token } = &dead.installation;
-        let mut work = Work { tx: self.begin().await?, touched: Touched::default() };
+        let mut work = self.work().await?;
         let args = [
             Arg::Text(token.expose()),
             Arg::Text(app),
@@ -168,8 +152,7 @@ impl Database {
         for owner in &owners {
             work.raise_user(owner).await?;
         }
-        work.tx.commit().await?;
-        Ok((rows.len() as u64, work.touched))
+        Ok((rows.len() as u64, work.commit().await?))
     }
 
     /// Remembers that an event is withdrawn, at least until that moment.
@@ -211,26 +194,16 @@ impl Work {
             }
             Change::Setting { workspace, kind, setting } => {
                 let version = self.raise_workspace(workspace).await?;
-                let setting = match setting {
-                    Setting::Disabled => "disabled",
-                    Setting::Enabled => "enabled",
-                    Setting::Enforced => "enforced",
-                };
                 let sql = "INSERT INTO workspace_settings (workspace, type, setting, version) VALUES ($1, $2, $3, $4)
-                    ON CONFLICT (workspace, type) DO UPDATE SET setting = excluded.setting, version = excluded.version";
+                    ON CONFLICT (workspace, type) DO UPDATE SET setting = excluded.setting, version = excluded.version,
+                        changed_at = NULL, changed_by = NULL, changed_role = NULL";
                 let (id, kind) = (Arg::Text(workspace.as_str()), Arg::Text(kind.name()));
-                self.tx.execute(sql.into(), &[id, kind, Arg::Text(setting), Arg::Int(version)]).await
+                self.tx.execute(sql.into(), &[id, kind, Arg::Text(setting.name()), Arg::Int(version)]).await
             }
             Change::Preference { workspace, user, kind, preference } => {
-                let version = self.raise_user(&UserKey { workspace: workspace.clone(), user: user.clone() }).await?;
-                let preference = match preference {
-                    Preference::On => "on",
-                    Preference::Off => "off",
-                };
-                let sql = "INSERT INTO user_preferences (workspace, user_id, type, preference, version) VALUES ($1, $2, $3, $4, $5)
-                    ON CONFLICT (workspace, user_id, type) DO UPDATE SET preference = excluded.preference, version = excluded.version";
-                let (id, kind) = ([Arg::Text(workspace.as_str()), Arg::Text(user.as_str())], Arg::Text(kind.name()));
-                self.tx.execute(sql.into(), &[id[0], id[1], kind, Arg::Text(preference), Arg::Int(version)]).await
+                let person = UserKey { workspace: workspace.clone(), user: user.clone() };
+                let version = self.raise_user(&person).await?;
+                self.put_preference(&person, *kind, *preference, version).await
             }
             Change::Device { workspace, user, device, last_seen } => {
                 self.put_device(workspace, user, device, *last_seen).await
@@ -247,7 +220,13 @@ impl Work {
     ) -> Result<(), sqlx::Error> {
         const TAKE_OVER: &str = "DELETE FROM devices
             WHERE token = $1 AND app = $2 AND environment = $3 AND workspace = $4 AND NOT (user_id = $5 AND id = $6)
-            RETURNING user_id";
+            RETURNING user_id, id";
+        // Who holds the phone now is somebody else, or the app is a new one: the old row answers nothing any more.
+        const RETIRE: &str = "UPDATE enrolments SET retired_at = $4
+            WHERE workspace = $1 AND user_id = $2 AND id = $3 AND retired_at IS NULL";
+        const ENROL: &str =
+            "INSERT INTO enrolments (workspace, user_id, id, quiet, enrolled_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (workspace, user_id, id) DO UPDATE SET quiet = excluded.quiet";
         const PUT: &str = "INSERT INTO devices
             (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -261,7 +240,10 @@ impl Work {
         let former = self.tx.rows(TAKE_OVER.into(), &[token, app, environment, at, of, id]).await?;
         let mut owners = BTreeSet::new();
         for row in &former {
-            owners.insert(key(workspace.as_str(), row.text(0)?)?);
+            let (owner, id) = (row.text(0)?, row.text(1)?);
+            owners.insert(key(workspace.as_str(), owner)?);
+            let args = [at, Arg::Text(owner), Arg::Text(id), Arg::Int(seen.as_millis())];
+            self.tx.execute(RETIRE.into(), &args).await?;
         }
         for owner in &owners {
             self.raise_user(owner).await?;
@@ -269,11 +251,12 @@ impl Work {
         let (platform, locale) = (Arg::Text(platform.name()), Arg::Text(&device.locale));
         let (registered_at, seen) = (Arg::Int(device.registered_at.as_millis()), Arg::Int(seen.as_millis()));
         let row = [at, of, id, platform, app, environment, token, locale, registered_at, seen, Arg::Int(version)];
-        self.tx.execute(PUT.into(), &row).await
+        self.tx.execute(PUT.into(), &row).await?;
+        self.tx.execute(ENROL.into(), &[at, of, id, Arg::Int(device.quiet.into()), registered_at]).await
     }
 
     /// A person with more devices than fit into one entry could not be read any more.
-    async fn count_devices(&mut self, changes: &[Change]) -> Result<(), Trouble> {
+    async fn count_devices(&mut self, changes: &[Change]) -> Result<(), Trouble<String>> {
         const COUNT: &str = "SELECT count(*) FROM devices WHERE workspace = $1 AND user_id = $2";
         let owners: BTreeSet<(&WorkspaceId, &UserId)> = changes
             .iter()
@@ -293,60 +276,16 @@ impl Work {
         }
         Ok(())
     }
-
-    /// Raises the workspace's version, once in this transaction, and makes its row where there is none.
-    async fn raise_workspace(&mut self, workspace: &WorkspaceId) -> Result<i64, sqlx::Error> {
-        const RAISE: &str = "INSERT INTO workspaces (id, display_name, detail, version) VALUES ($1, '', 'minimal', 1)
-            ON CONFLICT (id) DO UPDATE SET version = workspaces.version + 1 RETURNING version";
-        if let Some(version) = self.touched.workspaces.get(workspace) {
-            return Ok(*version);
-        }
-        let rows = self.tx.rows(RAISE.into(), &[Arg::Text(workspace.as_str())]).await?;
-        let version = rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)?;
-        self.touched.workspaces.insert(workspace.clone(), version);
-        Ok(version)
-    }
-
-    /// Raises the person's version, once in this transaction, and makes their row where there is none.
-    async fn raise_user(&mut self, user: &UserKey) -> Result<i64, sqlx::Error> {
-        const RAISE: &str = "INSERT INTO users (workspace, id, version) VALUES ($1, $2, 1)
-            ON CONFLICT (workspace, id) DO UPDATE SET version = users.version + 1 RETURNING version";
-        if let Some(version) = self.touched.users.get(user) {
-            return Ok(*version);
-        }
-        let rows =
-            self.tx.rows(RAISE.into(), &[Arg::Text(user.workspace.as_str()), Arg::Text(user.user.as_str())]).await?;
-        let version = rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)?;
-        self.touched.users.insert(user.clone(), version);
-        Ok(version)
-    }
 }
 
-enum Trouble {
-    Store(sqlx::Error),
-    Refused(String),
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<Trouble> for WriteError {
-    fn from(trouble: Trouble) -> Self {
+impl From<Trouble<String>> for WriteError {
+    fn from(trouble: Trouble<String>) -> Self {
         match trouble {
             Trouble::Store(error) => Self::Unavailable(unavailable(&error)),
             Trouble::Refused(why) => Self::Refused(why),
+            Trouble::Raced => Self::Unavailable(unavailable(&sqlx::Error::PoolTimedOut)),
         }
     }
-}
-
-/// Whether another transaction got in the way: a deadlock, a serialization failure, or two that registered one installation at once
-/// (PostgreSQL's 40P01, 40001, 23505). The second one sees the first when it is tried again.
-fn lost_a_race(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["40P01", "40001", "23505"].contains(&code.as_ref()))
 }
 
 fn key(workspace: &str, user: &str) -> Result<UserKey, sqlx::Error> {

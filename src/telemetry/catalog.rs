@@ -88,6 +88,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "Maps of finished offsets that could not be read; their records are sent again",
     ),
     (Gauge, "watchbell_oldest_unfinished_seconds", "Age of the oldest record in flight of a partition"),
+    (
+        Gauge,
+        "watchbell_outbox_oldest_seconds",
+        "How long the oldest record of a topic has waited in the outbox: alert on it",
+    ),
+    (Counter, "watchbell_outbox_stalls_total", "Times that the outbox could not be read or marked"),
+    (Gauge, "watchbell_outbox_waiting", "Records of a topic that wait in the outbox; counted up to 10,000"),
     (Gauge, "watchbell_partitions_assigned", "Partitions of this worker, by group"),
     (Counter, "watchbell_partitions_lost_total", "Partitions lost without having been asked for back"),
     (Counter, "watchbell_partitions_undrained_total", "Partitions given back before their records in flight had ended"),

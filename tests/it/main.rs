@@ -12,6 +12,7 @@ mod hold;
 mod invariants;
 mod kafka;
 mod layers;
+mod people;
 mod providers;
 mod security;
 mod services;

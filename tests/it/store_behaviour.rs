@@ -7,34 +7,8 @@ use watchbell::seam::{DeadToken, PolicySource, Query, Removal};
 use watchbell::store::{Change, DEVICES_MAX, Migrated, OpenError, Policy, WriteError, migrate, open};
 
 use crate::store_support::{
-    AT, Kind, Place, ask, device_of, event, installation, phone, preference, setting, user, ws,
+    AT, Kind, Place, ask, device_of, event, installation, over_both, phone, preference, setting, user, ws,
 };
-
-/// The same test over both databases.
-macro_rules! over_both {
-    ($($(#[$doc:meta])* async fn $name:ident($policy:ident: Policy) $body:block)*) => {
-        $(
-            mod $name {
-                use super::*;
-
-                $(#[$doc])*
-                async fn body($policy: Policy) $body
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn postgres() {
-                    let (_place, policy) = Place::open(Kind::Postgres).await;
-                    body(policy).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn sqlite() {
-                    let (_place, policy) = Place::open(Kind::Sqlite).await;
-                    body(policy).await;
-                }
-            }
-        )*
-    };
-}
 
 use NotificationType::{AccountSharing, IdentityVerification, OtpReceived, TrustedDevice};
 
@@ -88,6 +62,7 @@ over_both! {
             installation: view.installation(),
             locale: view.locale().into(),
             registered_at: view.registered_at(),
+            quiet: view.quiet(),
         }).collect();
         assert_eq!(devices, [phone("d1", "token-1"), tablet]);
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use watchbell::event::{DeviceId, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
+use watchbell::people::{Actor, ActorRole, Person, Role};
 use watchbell::policy::{Device, Environment, Installation, Platform, Preference, Setting, Token};
 use watchbell::seam::{Clock, PolicySource, Query, Resolved, SystemClock, Unavailable};
 use watchbell::store::{Change, Policy, PolicyConfig, migrate, open};
@@ -54,6 +55,18 @@ impl Place {
         Self { config, _dir: dir }
     }
 
+    /// Executes statements, past the store.
+    pub async fn execute(&self, sql: &'static str) {
+        use secrecy::ExposeSecret as _;
+        use sqlx::{Connection as _, Executor as _};
+        let url = self.config.store_url.as_ref().unwrap().expose_secret();
+        if url.starts_with("sqlite") {
+            sqlx::SqliteConnection::connect(url).await.unwrap().execute(sql).await.unwrap();
+        } else {
+            sqlx::PgConnection::connect(url).await.unwrap().execute(sql).await.unwrap();
+        }
+    }
+
     /// A migrated one, open.
     pub async fn open(kind: Kind) -> (Self, Policy) {
         let place = Self::empty(kind);
@@ -77,6 +90,15 @@ pub fn event(id: &str) -> EventId {
 
 pub const AT: Timestamp = Timestamp(1_700_000_000_000);
 
+pub fn person(workspace: &str, id: &str) -> Person {
+    Person { workspace: ws(workspace), user: user(id) }
+}
+
+/// Somebody who may.
+pub fn admin(id: &str) -> Actor {
+    Actor { id: user(id), role: ActorRole::Of(Role::Admin) }
+}
+
 pub fn installation(token: &str) -> Installation {
     let (platform, app) = (Platform::Apns, "com.example.app".into());
     Installation { platform, app, environment: Environment::Production, token: Token::new(token) }
@@ -84,7 +106,7 @@ pub fn installation(token: &str) -> Installation {
 
 pub fn phone(id: &str, token: &str) -> Device {
     let id = DeviceId::new(id).unwrap();
-    Device { id, installation: installation(token), locale: "en-US".into(), registered_at: AT }
+    Device { id, installation: installation(token), locale: "en-US".into(), registered_at: AT, quiet: false }
 }
 
 pub fn device_of(workspace: &str, person: &str, device: Device) -> Change {
@@ -153,3 +175,30 @@ pub async fn hears(policy: &Policy) {
 pub async fn deaf(policy: &Policy) {
     until("Redis is out of use", SOON, async || (!policy.hears_of_changes()).then_some(())).await;
 }
+
+/// The same test over both databases. It may ask for the place, too.
+macro_rules! over_both {
+    ($($(#[$doc:meta])* async fn $name:ident($policy:ident: Policy $(, $place:ident: &Place)?) $body:block)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                $(#[$doc])*
+                async fn body($policy: Policy $(, $place: &Place)?) $body
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn postgres() {
+                    let (_at, policy) = $crate::store_support::Place::open($crate::store_support::Kind::Postgres).await;
+                    body(policy $(, { let $place = &_at; $place })?).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn sqlite() {
+                    let (_at, policy) = $crate::store_support::Place::open($crate::store_support::Kind::Sqlite).await;
+                    body(policy $(, { let $place = &_at; $place })?).await;
+                }
+            }
+        )*
+    };
+}
+pub(crate) use over_both;

@@ -74,6 +74,7 @@ pub(super) fn changes(now: Timestamp) -> Result<Vec<Change>, IdError> {
                 },
                 locale: phone.locale.into(),
                 registered_at: now,
+                quiet: false,
             },
             last_seen: now,
         });

@@ -129,7 +129,7 @@ async fn wait_ready(readiness: &Readiness) -> Result<(), Failure> {
 fn topics(config: &Config) -> Vec<String> {
     let names = &config.topics;
     let mut topics: Vec<String> = NotificationType::ALL.into_iter().map(|kind| names.event(kind).to_owned()).collect();
-    topics.extend([&names.decisions, &names.dlq, &names.redrive, &names.outcomes].map(String::clone));
+    topics.extend([&names.decisions, &names.audit, &names.dlq, &names.redrive, &names.outcomes].map(String::clone));
     topics.extend(jobs(config));
     topics
 }

@@ -17,8 +17,10 @@ pub struct TopicsConfig {
     pub account_sharing: String,
     /// Upstream's events of this type.
     pub otp_received: String,
-    /// People's decisions, read for the withdrawals they cause.
+    /// What upstream hears about requests; read for the withdrawals that it causes.
     pub decisions: String,
+    /// The audit trail.
+    pub audit: String,
     /// Prefix of the ten job topics: `<jobs>.<urgent|normal>.<now|10s|30s|2m|10m>`.
     pub jobs: String,
     /// Prefix of the topics in which jobs wait for a credential to be mended: `<hold>.<credential>`.
@@ -60,6 +62,7 @@ impl TopicsConfig {
             ("account_sharing", &self.account_sharing),
             ("otp_received", &self.otp_received),
             ("decisions", &self.decisions),
+            ("audit", &self.audit),
             ("jobs", &self.jobs),
             ("hold", &self.hold),
             ("dlq", &self.dlq),

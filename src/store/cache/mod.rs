@@ -119,6 +119,7 @@ mod tests {
             },
             locale: "en-US".into(),
             registered_at: Timestamp(0),
+            quiet: false,
         };
         UserEntry::pack(&User { version: 1, preferences: Default::default(), devices: vec![device] }).unwrap()
     }

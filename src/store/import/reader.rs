@@ -149,7 +149,7 @@ impl Reader {
         self.end(table);
         let installation =
             Installation { platform: platform?, app: app?.into(), environment, token: Token::new(token?) };
-        Some((line, Device { id: id?, installation, locale, registered_at }))
+        Some((line, Device { id: id?, installation, locale, registered_at, quiet: false }))
     }
 
     fn change(&mut self, change: Change, line: usize, path: &str) {

@@ -50,7 +50,8 @@ fn both_formats_give_the_same_changes() {
         token: Token::new("SECRET"),
     };
     let registered_at = Timestamp(1_700_000_000_000);
-    let device = Device { id: DeviceId::new("d1").unwrap(), installation, locale: "en-US".into(), registered_at };
+    let device =
+        Device { id: DeviceId::new("d1").unwrap(), installation, locale: "en-US".into(), registered_at, quiet: false };
     let (kind, preference) = (NotificationType::TrustedDevice, Preference::Off);
     assert_eq!(
         import.changes,

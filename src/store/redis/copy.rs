@@ -9,7 +9,7 @@ use crate::policy::{Detail, Setting, UserEntry, Workspace};
 use crate::store::read::{EventKey, UserKey};
 
 /// Raised with every change of a value's bytes, the packed user entry's included.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Moment of the read (8 bytes) and version (8), big-endian, before the payload. `script.lua` writes them.
 const HEAD_BYTES: usize = 16;
@@ -115,13 +115,13 @@ mod tests {
         let keys = Keys::new("0123");
         let (workspace, user) = (WorkspaceId::new("a:b{c}").unwrap(), UserId::new("auth0|x:y").unwrap());
         let of_user = keys.user(&UserKey { workspace: workspace.clone(), user });
-        assert_eq!(of_user, "watchbell:1:0123:user:6:a:b{c}:auth0|x:y");
+        assert_eq!(of_user, "watchbell:2:0123:user:6:a:b{c}:auth0|x:y");
         assert_eq!(keys.named(&of_user), Some(Named::User { workspace: "a:b{c}", user: "auth0|x:y" }));
         assert_eq!(keys.named(&keys.workspace("a:b{c}")), Some(Named::Workspace("a:b{c}")));
         let event = EventId::new("e").unwrap();
         assert_eq!(keys.named(&keys.closed(&EventKey { workspace, kind: NotificationType::OtpReceived, event })), None);
         assert_eq!(Keys::new("4567").named(&of_user), None);
-        assert_eq!(keys.named("watchbell:1:0123:user:99:a:b"), None);
+        assert_eq!(keys.named("watchbell:2:0123:user:99:a:b"), None);
     }
 
     /// A workspace's payload is read back as it was; bytes that are no value are a miss.

@@ -15,7 +15,9 @@ use watchbell::kafka::client::Clients;
 use watchbell::kafka::config::TopicsConfig;
 use watchbell::kafka::forwarder::KafkaForwarder;
 use watchbell::kafka::headers;
-use watchbell::seam::{Feed, Forward, Forwarder, Group, RawRecord, Settlement};
+use watchbell::seam::{
+    Feed, Forward, Forwarder, Group, OutboxRecord, OutboxSink as _, OutboxTopic, RawRecord, Settlement,
+};
 
 use super::{config, topics};
 use crate::support::kafka::{Reader, create_topics};
@@ -231,4 +233,26 @@ fn a_producer_beyond_repair_is_replaced() {
     settle(&settlement);
     let view = forwarder.view();
     assert_eq!((view.acknowledged, view.replaced), (21, 1), "{view:?}");
+}
+
+#[test]
+fn what_the_outbox_holds_goes_to_its_topic() {
+    // Key, value and headers arrive as they were put in, a record without a key too, and the acknowledgement is told.
+    let kafka = shared_kafka();
+    let (_clients, topics, forwarder) = start(&kafka);
+    let settlement = Settlement::waiting();
+    let records = [(OutboxTopic::Audit, Some(b"acme".to_vec())), (OutboxTopic::Decisions, None)].map(|(topic, key)| {
+        let headers = vec![("traceparent".to_owned(), "00-1-2-01".to_owned())];
+        OutboxRecord { topic, key, payload: vec![0, 1, 255], headers }
+    });
+    records.iter().for_each(|record| forwarder.write(record, &settlement));
+    settle(&settlement);
+    let mut reader = Reader::from_beginning(&kafka, &[&topics.audit, &topics.decisions]);
+    let mut read = reader.until_count(2, SOON).to_vec();
+    read.sort_by_key(|record| record.key.is_none());
+    let found: Vec<_> = read.iter().map(|record| (&record.topic, &record.key, &record.payload)).collect();
+    let payload = Some(vec![0, 1, 255]);
+    assert_eq!(found, [(&topics.audit, &records[0].key, &payload), (&topics.decisions, &None, &payload)]);
+    assert!(read.iter().all(|record| record.header("traceparent").as_deref() == Some("00-1-2-01")));
+    forwarder.close();
 }

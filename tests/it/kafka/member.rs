@@ -44,6 +44,7 @@ pub fn topics(prefix: &str) -> TopicsConfig {
         account_sharing: named("account-sharing"),
         otp_received: named("otp-received"),
         decisions: named("decisions"),
+        audit: named("audit"),
         jobs: named("jobs"),
         hold: named("hold"),
         dlq: named("dlq"),

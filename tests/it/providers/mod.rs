@@ -156,7 +156,8 @@ impl Rig {
         let workspace = Workspace { detail: wish.detail, display_name: "Acme".into(), ..Workspace::unknown() };
         let (platform, environment, token) = (wish.platform, wish.environment, Token::new(wish.token));
         let installation = Installation { platform, app: APP.into(), environment, token };
-        let device = Device { id, installation, locale: "es-MX".into(), registered_at: event.occurred_at };
+        let device =
+            Device { id, installation, locale: "es-MX".into(), registered_at: event.occurred_at, quiet: false };
         let user = UserEntry::pack(&User { devices: vec![device], ..User::default() }).unwrap();
         let device = user.devices().next().unwrap();
         let locale = Locale::resolve(device.locale());

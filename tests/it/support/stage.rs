@@ -72,6 +72,7 @@ impl Stage {
             account_sharing: named("account-sharing"),
             otp_received: named("otp-received"),
             decisions: named("decisions"),
+            audit: named("audit"),
             jobs: named("jobs"),
             hold: named("hold"),
             dlq: named("dlq"),
@@ -225,6 +226,7 @@ pub fn device_of(app: &str, user: &str, id: &str, platform: Platform, token: &st
             },
             locale: "en-US".into(),
             registered_at: Timestamp::from_secs(1_700_000_000),
+            quiet: false,
         },
         last_seen: SystemClock.now(),
     }

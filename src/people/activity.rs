@@ -1,0 +1,104 @@
+//! What Recent shows: what happened to a person's notifications, without their contents.
+use super::{ClosedReason, Person, Verb};
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
+
+/// What can happen to a person's notifications, as Recent shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// To whom.
+    pub person: Person,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: Happening,
+    /// The notification's type.
+    pub kind: NotificationType,
+    /// The notification's event.
+    pub event: EventId,
+    /// On which device; `None` where it concerns none, or all.
+    pub device: Option<DeviceId>,
+    /// Why, as in outcomes; empty where there is nothing to say.
+    pub reason: String,
+}
+
+/// See [`Activity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    /// The provider took it.
+    Delivered,
+    /// Policy kept it from ringing.
+    Suppressed,
+    /// It could not be delivered.
+    Undelivered,
+    /// The app said that it was shown.
+    Seen,
+    /// Approved.
+    Approved,
+    /// Denied.
+    Denied,
+    /// Denied, and the person did not start it.
+    DeniedNotMe,
+    /// Its time was over.
+    Expired,
+    /// A newer one took its place.
+    Superseded,
+    /// Upstream cancelled it.
+    Cancelled,
+}
+
+impl Happening {
+    const ALL: [Self; 10] = [
+        Self::Delivered,
+        Self::Suppressed,
+        Self::Undelivered,
+        Self::Seen,
+        Self::Approved,
+        Self::Denied,
+        Self::DeniedNotMe,
+        Self::Expired,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
+    /// The name in the API and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Suppressed => "suppressed",
+            Self::Undelivered => "undelivered",
+            Self::Seen => "seen",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::DeniedNotMe => "denied_not_me",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// What has that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|happening| happening.name() == name)
+    }
+}
+
+impl From<Verb> for Happening {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Approve => Self::Approved,
+            Verb::Deny => Self::Denied,
+            Verb::DenyNotMe => Self::DeniedNotMe,
+        }
+    }
+}
+
+impl From<ClosedReason> for Happening {
+    fn from(reason: ClosedReason) -> Self {
+        match reason {
+            ClosedReason::Expired => Self::Expired,
+            ClosedReason::Superseded => Self::Superseded,
+            ClosedReason::Cancelled => Self::Cancelled,
+        }
+    }
+}

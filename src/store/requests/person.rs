@@ -1,0 +1,121 @@
+//! What a person sees: what awaits their answer, one request, their last 30 days.
+use super::{Requests, of, row, unread};
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
+use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, Person, Request, RequestId};
+use crate::seam::Unavailable;
+use crate::store::database::{Arg, Row};
+use crate::store::preferences::of as of_person;
+use crate::store::settings::{kind, unknown};
+
+/// Most requests that Pending shows: those that happened last. Requests live for minutes; more at once is an attack, of which the newest are
+/// worth seeing.
+pub const PENDING_MAX: usize = 200;
+
+impl Requests {
+    /// What awaits the person's answer at that moment, newest first, [`PENDING_MAX`] at most.
+    pub async fn pending(&self, person: &Person, now: Timestamp) -> Result<Vec<Request>, Unavailable> {
+        const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
+                type, event, detail, number_required, occurred_at, expires_at
+            FROM requests WHERE workspace = $1 AND user_id = $2 AND state = 'open' AND expires_at > $3
+            ORDER BY occurred_at DESC, event DESC LIMIT $4";
+        let [workspace, user] = of_person(person);
+        let args = [workspace, user, Arg::Int(now.as_millis()), Arg::Int(PENDING_MAX as i64)];
+        let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(unread)?;
+        rows.iter().map(|row| request(person, row)).collect::<Result<_, _>>().map_err(unread)
+    }
+
+    /// One request, open or not; `None` if it has not come yet.
+    pub async fn request(&self, id: &RequestId) -> Result<Option<Request>, Unavailable> {
+        const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
+                type, event, detail, number_required, occurred_at, expires_at
+            FROM requests WHERE workspace = $1 AND type = $2 AND event = $3 AND user_id = $4";
+        let rows = self.inner.store.database.rows(READ.into(), &of(id)).await.map_err(unread)?;
+        rows.first().map(|row| request(&id.person, row)).transpose().map_err(unread)
+    }
+
+    /// The person's last 30 days, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`.
+    pub async fn recent(
+        &self,
+        person: &Person,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Activity>, Unavailable> {
+        const READ: &str = "SELECT at, id, what, type, event, device, reason FROM activity
+            WHERE workspace = $1 AND user_id = $2 AND (at, id) < ($3, $4) ORDER BY at DESC, id DESC LIMIT $5";
+        let limit = limit.clamp(1, PAGE_MAX);
+        let before = before.unwrap_or(Cursor { at: i64::MAX, number: i64::MAX });
+        let [workspace, user] = of_person(person);
+        let args = [workspace, user, Arg::Int(before.at), Arg::Int(before.number), Arg::Int(limit as i64 + 1)];
+        let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(unread)?;
+        let read: Result<Vec<_>, sqlx::Error> = rows
+            .iter()
+            .map(|row| Ok((Cursor { at: row.int(0)?, number: row.int(1)? }, activity(person, row)?)))
+            .collect();
+        Ok(Page::of(read.map_err(unread)?, limit))
+    }
+
+    /// Adds what happened to people's last 30 days; what is there already stays as it was.
+    pub async fn note(&self, happened: &[Activity]) -> Result<(), Unavailable> {
+        let noted = async {
+            let mut work = self.inner.store.database.work().await?;
+            for activity in happened {
+                work.happened(activity).await?;
+            }
+            work.commit().await.map(drop)
+        };
+        noted.await.map_err(unread)
+    }
+
+    /// A device's word that it showed a notification; false if it had said so before.
+    pub async fn seen(
+        &self,
+        person: &Person,
+        kind: NotificationType,
+        event: &EventId,
+        device: &DeviceId,
+        at: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        const MARK: &str = "INSERT INTO seen_marks (workspace, user_id, type, event, device, seen_at)
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING seen_at";
+        let [workspace, user] = of_person(person);
+        let (kind_name, id) = (Arg::Text(kind.name()), Arg::Text(event.as_str()));
+        let row = [workspace, user, kind_name, id, Arg::Text(device.as_str()), Arg::Int(at.as_millis())];
+        let marked = async {
+            let mut work = self.inner.store.database.work().await?;
+            if work.tx.rows(MARK.into(), &row).await?.is_empty() {
+                return Ok(false);
+            }
+            let (person, event, device) = (person.clone(), event.clone(), Some(device.clone()));
+            let (what, reason) = (Happening::Seen, String::new());
+            work.happened(&Activity { person, at, what, kind, event, device, reason }).await?;
+            work.commit().await.map(|_| true)
+        };
+        marked.await.map_err(unread)
+    }
+}
+
+fn request(person: &Person, row: &Row) -> Result<Request, sqlx::Error> {
+    let event = EventId::new(row.text(9)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Request {
+        id: RequestId { person: person.clone(), kind: kind(row.text(8)?)?, event },
+        detail: serde_json::from_str(row.text(10)?).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        number_required: row.int(11)? != 0,
+        occurred_at: Timestamp(row.int(12)?),
+        expires_at: Timestamp(row.int(13)?),
+        ending: row::ending(row)?,
+    })
+}
+
+fn activity(person: &Person, row: &Row) -> Result<Activity, sqlx::Error> {
+    let bad_id = |error: crate::event::IdError| sqlx::Error::Decode(Box::new(error));
+    let (what, device) = (row.text(2)?, row.text(5)?);
+    Ok(Activity {
+        person: person.clone(),
+        at: Timestamp(row.int(0)?),
+        what: Happening::from_name(what).ok_or_else(|| unknown("happening", what))?,
+        kind: kind(row.text(3)?)?,
+        event: EventId::new(row.text(4)?).map_err(bad_id)?,
+        device: if device.is_empty() { None } else { Some(DeviceId::new(device).map_err(bad_id)?) },
+        reason: row.text(6)?.to_owned(),
+    })
+}

@@ -1,0 +1,135 @@
+//! For how long the store keeps what it need not keep, and how a person is erased.
+//!
+//! The point: every table that grows has a bound in time, stated here; nothing is removed that somebody may still need. What is not named
+//! here is kept: settings, people's versions, preferences, enrolments and roles, until the person is erased.
+use std::time::Duration;
+
+use super::admin::{Admin, Announced};
+use super::database::{Arg, Database, Sql};
+use super::error::unavailable;
+use super::preferences::of;
+use super::work::{Race, Touched, Work};
+use crate::event::Timestamp;
+use crate::people::{Actor, Audited, Person};
+use crate::seam::Unavailable;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An entry of the audit trail: a year and a month, so that a yearly review finds all of its year. Kafka's copy may live longer.
+pub const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// A record of the outbox after it was published: somebody may still be waiting to hear that it was.
+pub const OUTBOX_KEPT: Duration = Duration::from_secs(3600);
+/// A request after it ended: as long as Recent, and longer than any event may be read again after (`event.proto`: 30 days after it
+/// happened, at most 10 minutes in the future).
+pub const REQUESTS_KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
+/// What happened to a person's notifications: what Recent shows.
+pub const ACTIVITY_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A device's word that it showed a notification.
+pub const SEEN_KEPT: Duration = ACTIVITY_KEPT;
+/// An idempotency key: longer than an app repeats a registration.
+pub const IDEMPOTENCY_KEPT: Duration = DAY;
+/// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
+pub const SINGLE_USE_KEPT: Duration = DAY;
+
+/// Most rows of a table that one sweep removes: some milliseconds of work.
+const ROWS_MAX: i64 = 1_000;
+
+/// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
+const SWEEPS: [(&str, Duration); 8] = [
+    ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
+    (
+        "DELETE FROM outbox WHERE id IN
+            (SELECT id FROM outbox WHERE published_at IS NOT NULL AND published_at < $1 ORDER BY published_at LIMIT $2) RETURNING 1",
+        OUTBOX_KEPT,
+    ),
+    (
+        "DELETE FROM requests WHERE (workspace, type, event, user_id) IN
+            (SELECT workspace, type, event, user_id FROM requests WHERE state <> 'open' AND ended_at < $1 ORDER BY ended_at LIMIT $2)
+            RETURNING 1",
+        REQUESTS_KEPT,
+    ),
+    ("DELETE FROM activity WHERE id IN (SELECT id FROM activity WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", ACTIVITY_KEPT),
+    (
+        "DELETE FROM seen_marks WHERE (workspace, user_id, type, event, device) IN
+            (SELECT workspace, user_id, type, event, device FROM seen_marks WHERE seen_at < $1 ORDER BY seen_at LIMIT $2) RETURNING 1",
+        SEEN_KEPT,
+    ),
+    (
+        "DELETE FROM idempotency_keys WHERE (workspace, user_id, key) IN
+            (SELECT workspace, user_id, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2) RETURNING 1",
+        IDEMPOTENCY_KEPT,
+    ),
+    (
+        "DELETE FROM challenges WHERE hash IN (SELECT hash FROM challenges WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1",
+        SINGLE_USE_KEPT,
+    ),
+    (
+        "DELETE FROM tickets WHERE hash IN (SELECT hash FROM tickets WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1",
+        SINGLE_USE_KEPT,
+    ),
+];
+
+impl Admin {
+    /// Removes what is older than it is kept for. Returns how many rows went; ask again soon if there were any.
+    pub async fn sweep(&self, now: Timestamp) -> Result<usize, Unavailable> {
+        let mut removed = 0;
+        for (sql, kept) in SWEEPS {
+            let swept = self.inner.store.database.sweep(sql.into(), now.minus(kept)).await;
+            removed += swept.map_err(|error| unavailable(&error))?;
+        }
+        Ok(removed)
+    }
+
+    /// Erases everything about a person but the audit trail, which has ids only, and their version, which caches need to know that what
+    /// they hold is old. What awaits their answer is cancelled first: upstream hears the end of it.
+    pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Announced, Unavailable> {
+        let mut race = Race::default();
+        loop {
+            match self.try_erase(person, actor, at).await {
+                Err(error) if race.again(&error) => {}
+                Err(error) => return Err(unavailable(&error)),
+                Ok(touched) => return Ok(self.inner.announce(&touched).await),
+            }
+        }
+    }
+
+    async fn try_erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Touched, sqlx::Error> {
+        let mut work = self.inner.store.database.work().await?;
+        work.raise_user(person).await?;
+        work.cancel_all(person, at).await?;
+        work.forget(person).await?;
+        let what = Audited::PersonErased { user: person.user.clone() };
+        work.audit(&person.workspace, actor, at, what).await?;
+        work.commit().await
+    }
+}
+
+impl Database {
+    async fn sweep(&self, sql: Sql, before: Timestamp) -> Result<usize, sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let rows = tx.rows(sql, &[Arg::Int(before.as_millis()), Arg::Int(ROWS_MAX)]).await?;
+        tx.commit().await?;
+        Ok(rows.len())
+    }
+}
+
+impl Work {
+    async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        const FORGET: [&str; 10] = [
+            "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM enrolments WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM requests WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM seen_marks WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2",
+        ];
+        for sql in FORGET {
+            self.tx.execute(sql.into(), &of(person)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! What is kept for how long, and what is left of somebody who is erased.
+use watchbell::event::{DeviceId, NotificationType};
+use watchbell::people::{Audited, Projection, Verb};
+use watchbell::policy::{Preference, UserEntry};
+use watchbell::seam::OutboxTopic;
+use watchbell::store::{ACTIVITY_KEPT, AUDIT_KEPT, OUTBOX_KEPT, Policy, REQUESTS_KEPT};
+
+use super::support::{Broker, after, answer, enrol_ada, heard, id_of, published, sign_in};
+use crate::store_support::{AT, Place, admin, ask, over_both, person, user, ws};
+
+over_both! {
+    /// Of somebody who is erased only ids are left: in the audit trail, and a version by which caches know. Upstream hears the end of what
+    /// was open, others keep what is theirs.
+    async fn somebody_is_erased(policy: Policy, place: &Place) {
+        enrol_ada(place, &policy).await;
+        let (ada, bob, requests) = (person("acme", "ada"), person("acme", "bob"), policy.requests());
+        policy.admin().switch(&ada, NotificationType::OtpReceived, Preference::Off, None).await.unwrap();
+        policy.admin().switch(&bob, NotificationType::OtpReceived, Preference::Off, None).await.unwrap();
+        let [one, two] = ["e1", "e2"].map(|id| sign_in(&ada, id, AT));
+        let theirs = sign_in(&bob, "e3", AT);
+        for projection in [&one, &two, &theirs] {
+            requests.project(projection, AT).await.unwrap();
+        }
+        requests.decide(&answer(&one, "d1", Verb::Approve, None), AT).await.unwrap();
+        let device = DeviceId::new("d1").unwrap();
+        requests.seen(&ada, NotificationType::IdentityVerification, &one.event, &device, AT).await.unwrap();
+
+        policy.admin().erase(&ada, &admin("root"), after(9)).await.unwrap();
+        let users = ask(&policy, "acme", &["ada", "bob"]).await.unwrap().users;
+        assert_eq!((users[0].device_count(), users[0].version()), (0, 3));
+        assert_eq!(users[0].preference(NotificationType::OtpReceived), Preference::On);
+        assert_eq!(users[1].preference(NotificationType::OtpReceived), Preference::Off);
+        assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
+        assert!(requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
+        assert_eq!(requests.pending(&bob, AT).await.unwrap().len(), 1);
+        let decisions = published(&policy).await.decisions();
+        assert_eq!(heard(&decisions, "e1").split_off(1), ["Approve"]);
+        assert_eq!(heard(&decisions, "e2").split_off(1), ["Cancelled"]);
+        assert_eq!(heard(&decisions, "e3"), ["asked[]"]);
+        let trail = policy.admin().audit_trail(&ws("acme"), None, 9).await.unwrap().items;
+        assert_eq!((trail[0].what.clone(), trail[0].at), (Audited::PersonErased { user: user("ada") }, after(9)));
+        assert_ne!(users[0], UserEntry::unknown(), "a version from before must lose against it");
+    }
+
+    /// Each kind of row is kept for as long as is said and no longer; what is open or not published is kept for ever.
+    async fn rows_are_kept_as_long_as_is_said(policy: Policy, place: &Place) {
+        enrol_ada(place, &policy).await;
+        let (ada, requests, store) = (person("acme", "ada"), policy.requests(), policy.admin());
+        let [open, over] = ["open", "over"].map(|id| sign_in(&ada, id, AT));
+        requests.project(&open, AT).await.unwrap();
+        requests.project(&over, AT).await.unwrap();
+        requests.decide(&answer(&over, "d1", Verb::Approve, None), AT).await.unwrap();
+        let change = watchbell::people::SettingChange {
+            workspace: ws("acme"),
+            kind: NotificationType::OtpReceived,
+            setting: watchbell::policy::Setting::Enforced,
+            expected: None,
+            actor: admin("root"),
+            at: AT,
+        };
+        store.set(&change).await.unwrap();
+        let ms = std::time::Duration::from_millis(1);
+        let exists = async |projection: &Projection| requests.request(&id_of(projection)).await.unwrap().is_some();
+        // Three records wait, and nothing goes that was not published.
+        assert_eq!(store.sweep(AT.plus(OUTBOX_KEPT + ms)).await.unwrap(), 0);
+        policy.outbox().drain(OutboxTopic::Decisions, &Broker::default()).await.unwrap();
+        assert_eq!(store.sweep(AT.plus(ACTIVITY_KEPT)).await.unwrap(), 0, "published now, which is later than that");
+        assert_eq!(store.sweep(AT.plus(ACTIVITY_KEPT + ms)).await.unwrap(), 1);
+        assert_eq!(store.sweep(AT.plus(REQUESTS_KEPT)).await.unwrap(), 0);
+        assert!(exists(&over).await);
+        assert_eq!(store.sweep(AT.plus(REQUESTS_KEPT + ms)).await.unwrap(), 1);
+        assert!(exists(&open).await && !exists(&over).await);
+        assert_eq!(store.sweep(AT.plus(AUDIT_KEPT)).await.unwrap(), 0);
+        assert_eq!(store.sweep(AT.plus(AUDIT_KEPT + ms)).await.unwrap(), 1);
+        let now = watchbell::seam::Clock::now(&watchbell::seam::SystemClock);
+        assert_eq!(store.sweep(now.plus(OUTBOX_KEPT + 60_000 * ms)).await.unwrap(), 3, "the three decisions, not the audit record");
+        assert_eq!(policy.outbox().backlog(OutboxTopic::Audit, AT).await.unwrap().waiting, 1);
+    }
+}

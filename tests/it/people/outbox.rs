@@ -1,0 +1,235 @@
+//! The outbox: in order by key, at least once, whatever is killed when, however many publish.
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+use watchbell::event::{NotificationType, wire};
+use watchbell::people::SettingChange;
+use watchbell::policy::Setting;
+use watchbell::seam::{OutboxRecord, OutboxSink, OutboxTopic, Settlement};
+use watchbell::store::{Backlog, Policy, open};
+
+use super::support::{Broker, after};
+use crate::store_support::{AT, Kind, Place, admin, over_both, until, ws};
+use crate::support::SOON;
+
+use OutboxTopic::{Audit, Decisions};
+
+/// So many records for a workspace, numbered by their moments.
+async fn tell(policy: &Policy, workspace: &str, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        let setting = if n % 2 == 0 { Setting::Enforced } else { Setting::Disabled };
+        let (kind, actor) = (NotificationType::OtpReceived, admin("ada"));
+        let change = SettingChange { workspace: ws(workspace), kind, setting, expected: None, actor, at: after(n) };
+        policy.admin().set(&change).await.unwrap();
+    }
+}
+
+/// The numbers of each workspace, as they were first seen.
+fn first_seen(log: &[OutboxRecord]) -> BTreeMap<String, Vec<u64>> {
+    let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in log {
+        let entry = wire::AuditEntry::decode(&record.payload[..]).unwrap();
+        let number = entry.at.unwrap().seconds as u64 - AT.as_secs() as u64;
+        let numbers = seen.entry(entry.workspace_id).or_default();
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+    }
+    seen
+}
+
+async fn waiting(policy: &Policy) -> u64 {
+    policy.outbox().backlog(Audit, AT).await.unwrap().waiting
+}
+
+/// A future that is killed where it waits for the so-many-th time.
+struct Killed<F> {
+    waits: u64,
+    inner: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Killed<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.inner.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.waits == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                self.waits -= 1;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A broker that acknowledges a little later, so that a publisher can be killed while it waits for that.
+#[derive(Clone, Default)]
+struct Slow(Broker);
+
+impl OutboxSink for Slow {
+    fn write(&self, record: &OutboxRecord, settlement: &Arc<Settlement>) {
+        settlement.hold();
+        self.0.write(record, settlement);
+        let settlement = Arc::clone(settlement);
+        tokio::spawn(async move { settlement.release() });
+    }
+}
+
+over_both! {
+    /// Records of a key come out in the order in which they were put in, with their headers and bytes, and once.
+    async fn in_order_by_key(policy: Policy) {
+        for n in 0..30 {
+            tell(&policy, &format!("w{}", n % 3), n..n + 1).await;
+        }
+        assert_eq!(waiting(&policy).await, 30);
+        let broker = Broker::default();
+        assert_eq!(policy.outbox().drain(Decisions, &broker).await.unwrap(), 0, "another topic's");
+        assert_eq!(policy.outbox().drain(Audit, &broker).await.unwrap(), 30);
+        assert_eq!(policy.outbox().drain(Audit, &broker).await.unwrap(), 0);
+        let expected: BTreeMap<_, Vec<u64>> =
+            (0..3).map(|w| (format!("w{w}"), (0..30).filter(|n| n % 3 == w).collect())).collect();
+        assert_eq!((first_seen(&broker.log()), broker.log().len(), waiting(&policy).await), (expected, 30, 0));
+    }
+
+    /// The next record of a key is not written before the one before is acknowledged, and nothing is marked before that either.
+    async fn one_at_a_time_by_key(policy: Policy) {
+        tell(&policy, "acme", 0..3).await;
+        let broker = Broker::holding();
+        let (outbox, sink) = (policy.outbox(), broker.clone());
+        let publisher = tokio::spawn(async move { outbox.drain(Audit, &sink).await });
+        for n in 1..=3 {
+            until("the next record", SOON, async || (broker.log().len() == n).then_some(())).await;
+            assert_eq!(waiting(&policy).await, 3, "nothing is marked yet");
+            assert_eq!(broker.acknowledge(), 1);
+        }
+        assert_eq!(publisher.await.unwrap().unwrap(), 3);
+        assert_eq!(waiting(&policy).await, 0);
+    }
+
+    /// Killed wherever it can be, a publisher loses nothing, keeps the order, and repeats only what it had not marked.
+    async fn killed_between_any_two_steps(policy: Policy) {
+        let (slow, mut rounds, mut seen) = (Slow::default(), 0, BTreeSet::new());
+        loop {
+            tell(&policy, "acme", 2 * rounds..2 * rounds + 2).await;
+            tell(&policy, "beta", rounds..rounds + 1).await;
+            let (outbox, sink, before) = (policy.outbox(), slow.clone(), slow.0.log().len());
+            let drain = async move { outbox.drain(Audit, &sink).await.unwrap() };
+            let done = Killed { waits: rounds, inner: Box::pin(drain) }.await;
+            let (written, left) = (slow.0.log().len() - before, waiting(&policy).await);
+            seen.insert((written, left));
+            // Somebody else goes on where it was killed; a dead connection gives its lock back a moment later.
+            let repeated = slow.0.log().len();
+            until("the rest", SOON, async || {
+                policy.outbox().drain(Audit, &slow).await.unwrap();
+                (waiting(&policy).await == 0).then_some(())
+            })
+            .await;
+            assert!((slow.0.log().len() - repeated) as u64 <= left, "what was marked is not repeated");
+            rounds += 1;
+            if done == Some(3) {
+                break;
+            }
+            assert!(rounds < 500, "a round that never ends");
+        }
+        let expected = [("acme", 2 * rounds), ("beta", rounds)].map(|(key, told)| (key.to_owned(), (0..told).collect::<Vec<_>>()));
+        assert_eq!(first_seen(&slow.0.log()), BTreeMap::from(expected));
+        // Before anything was written; after some was and nothing was marked; between the shards; after everything.
+        assert!(seen.contains(&(0, 3)) && seen.contains(&(3, 0)), "{seen:?}");
+        assert!(seen.iter().any(|(written, left)| *written > 0 && *left == 3), "{seen:?}");
+        assert!(seen.iter().any(|(_, left)| (1..3).contains(left)), "{seen:?}");
+    }
+
+    /// Whoever put a record in can wait until a broker has it, and is told when that takes too long.
+    async fn waiting_for_the_broker(policy: Policy) {
+        tell(&policy, "acme", 0..1).await;
+        let outbox = policy.outbox();
+        assert!(!outbox.published(1, Duration::from_millis(1)).await.unwrap());
+        let (broker, stop) = (Broker::holding(), CancellationToken::new());
+        let (publisher, sink, stopped) = (policy.outbox(), broker.clone(), stop.clone());
+        let publisher = tokio::spawn(async move { publisher.run(Audit, &sink, &stopped).await });
+        let waiter = tokio::spawn(async move { outbox.published(1, SOON).await });
+        until("the record", SOON, async || (broker.log().len() == 1).then_some(())).await;
+        assert!(!waiter.is_finished());
+        broker.acknowledge();
+        assert!(waiter.await.unwrap().unwrap());
+        // Written while the publisher sleeps: it is woken.
+        tell(&policy, "acme", 1..2).await;
+        until("the next record", SOON, async || (broker.log().len() == 2).then_some(())).await;
+        stop.cancel();
+        publisher.await.unwrap();
+        assert_eq!(waiting(&policy).await, 1, "stopped before the broker had it");
+    }
+
+    /// The backlog says how many wait and since when the oldest does.
+    async fn backlog(policy: Policy) {
+        assert_eq!(policy.outbox().backlog(Audit, after(9)).await.unwrap(), Backlog::default());
+        tell(&policy, "acme", 5..7).await;
+        tell(&policy, "beta", 3..4).await;
+        let backlog = policy.outbox().backlog(Audit, after(9)).await.unwrap();
+        assert_eq!(backlog, Backlog { waiting: 3, oldest: Duration::from_secs(6) });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_share_the_work() {
+    // Three processes publish while two write: everything arrives, in the order of each key, and nothing twice.
+    let place = Place::empty(Kind::Postgres);
+    watchbell::store::migrate(&place.config, false).await.unwrap();
+    let (broker, stop) = (Slow::default(), CancellationToken::new());
+    let mut publishers = Vec::new();
+    for _ in 0..3 {
+        let (policy, sink, stop) = (open(&place.config).await.unwrap(), broker.clone(), stop.clone());
+        publishers.push(tokio::spawn(async move { policy.outbox().run(Audit, &sink, &stop).await }));
+    }
+    let mut writers = Vec::new();
+    for half in 0..2 {
+        let policy = open(&place.config).await.unwrap();
+        writers.push(tokio::spawn(async move {
+            for n in 0..20 {
+                for w in 0..6 {
+                    tell(&policy, &format!("w{half}{w}"), n..n + 1).await;
+                }
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let policy = open(&place.config).await.unwrap();
+    until("an empty outbox", SOON, async || (waiting(&policy).await == 0).then_some(())).await;
+    stop.cancel();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let log = broker.0.log();
+    assert_eq!(log.len(), 240);
+    let seen = first_seen(&log);
+    assert_eq!(seen.len(), 12);
+    assert!(seen.values().all(|numbers| *numbers == (0..20).collect::<Vec<_>>()), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_is_one_processes_at_a_time() {
+    // While one process waits for the broker, another does not touch the same key; when the first dies, the other one takes over.
+    let place = Place::empty(Kind::Postgres);
+    watchbell::store::migrate(&place.config, false).await.unwrap();
+    let (one, two) = (open(&place.config).await.unwrap(), open(&place.config).await.unwrap());
+    tell(&one, "acme", 0..2).await;
+    let (outbox, broker) = (one.outbox(), Broker::holding());
+    let sink = broker.clone();
+    let first = tokio::spawn(async move { outbox.drain(Audit, &sink).await });
+    until("the first record", SOON, async || (broker.log().len() == 1).then_some(())).await;
+    let other = Broker::default();
+    assert_eq!(two.outbox().drain(Audit, &other).await.unwrap(), 0);
+    first.abort();
+    until("the other's turn", SOON, async || (two.outbox().drain(Audit, &other).await.unwrap() == 2).then_some(()))
+        .await;
+    assert_eq!(first_seen(&other.log())["acme"], [0, 1]);
+}
