@@ -5,7 +5,7 @@ use watchbell::event::wire;
 use watchbell::people::{AnswerRefusal, Verb};
 use watchbell::store::{Failure, Policy};
 
-use super::support::{after, answer, enrol_ada, published, sign_in};
+use super::support::{after, answer, enrol_ada, id_of, published, sign_in};
 use crate::store_support::{AT, Place, over_both, person};
 
 /// Pairs that race.
@@ -69,7 +69,7 @@ over_both! {
             policy.requests().project(&older, AT).await.unwrap();
             let mut newer = sign_in(&ada, &format!("newer-{n}"), after(1));
             newer.source.clone_from(&older.source);
-            let id = super::support::id_of(&older);
+            let id = id_of(&older);
             let approve = answer(&older, "d1", Verb::Approve, None);
             let [one, two, three, four] = [(); 4].map(|()| policy.requests());
             let ways = [
