@@ -80,8 +80,9 @@ impl Admin {
         Ok(removed)
     }
 
-    /// Erases everything about a person but the audit trail, which has ids only, and their version, which caches need to know that what
-    /// they hold is old. What awaits their answer is cancelled first: upstream hears the end of it.
+    /// Erases everything about a person but ids: those in the audit trail; their version, by which caches know that what they hold is
+    /// old; and, for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew. What awaits their answer
+    /// is cancelled first: upstream hears the end of it.
     pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Announced, Unavailable> {
         let mut race = Race::default();
         loop {
@@ -121,7 +122,11 @@ impl Work {
             "DELETE FROM enrolments WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM requests WHERE workspace = $1 AND user_id = $2",
+            // Open is only what came after the others were cancelled: it has an end of its own before it.
+            "UPDATE requests SET state = 'closed', closed_reason = coalesce(closed_reason, 'cancelled'), verb = NULL, source = '',
+                record_key = NULL, traceparent = NULL, number_required = 0, match_number = NULL, wrong_tries = 0, detail = 'null',
+                decision_id = NULL, device = NULL, jws = NULL, key_thumbprint = NULL, outbox_id = NULL
+                WHERE workspace = $1 AND user_id = $2 AND state <> 'open'",
             "DELETE FROM seen_marks WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",

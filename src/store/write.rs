@@ -61,7 +61,7 @@ pub enum Change {
         /// The new value.
         preference: Preference,
     },
-    /// A person's device, new or changed. Whoever had the same installation in this workspace loses it: the last sign-in wins.
+    /// A person's device, new or changed; whether a known one is quiet stays as it is. Whoever had the same installation in this workspace loses it: the last sign-in wins.
     Device {
         /// Whose workspace.
         workspace: WorkspaceId,
@@ -224,9 +224,10 @@ impl Work {
         // Who holds the phone now is somebody else, or the app is a new one: the old row answers nothing any more.
         const RETIRE: &str = "UPDATE enrolments SET retired_at = $4
             WHERE workspace = $1 AND user_id = $2 AND id = $3 AND retired_at IS NULL";
+        // One that is there stays as its person left it; one without a key, which never answered anything, is in use again.
         const ENROL: &str =
             "INSERT INTO enrolments (workspace, user_id, id, quiet, enrolled_at) VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT (workspace, user_id, id) DO UPDATE SET quiet = excluded.quiet";
+            ON CONFLICT (workspace, user_id, id) DO UPDATE SET retired_at = NULL WHERE enrolments.key_thumbprint IS NULL";
         const PUT: &str = "INSERT INTO devices
             (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)

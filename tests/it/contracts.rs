@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use watchbell::delivery::codec::{self, JobError};
 use watchbell::delivery::{Ending, JobId, OutcomeRecord, Reason};
-use watchbell::event::{self, DecodeError, Headers, Incoming, Limits, NotificationType, Timestamp};
+use watchbell::event::{
+    self, DecodeError, DeviceId, Headers, Incoming, Limits, NotificationType, Timestamp, UserId, WorkspaceId,
+};
+use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Role, codec::encode_audit};
+use watchbell::policy::Setting;
 
 /// When the stored events happened: 2026-11-01T00:00:00Z.
 const OCCURRED: Timestamp = Timestamp::from_secs(1_793_491_200);
@@ -177,6 +181,36 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         let mut written = Vec::new();
         codec::encode_outcome(&outcome, &mut written);
         let (_, bytes) = stored.iter().find(|(other, _)| other == name).unwrap();
+        assert!(written.starts_with(bytes), "{name}: wrote {written:02x?}, stored {bytes:02x?}");
+    }
+}
+
+#[test]
+fn the_audit_trail_is_what_readers_of_every_version_expect() {
+    // The same for what others keep of who changed what: every action, and every right by which somebody acts.
+    let user = || UserId::new("u-1").unwrap();
+    let (from, to) = (Setting::Enabled, Setting::Enforced);
+    let changed = Audited::SettingChanged { kind: NotificationType::OtpReceived, from, to };
+    let removed = Audited::DeviceRemoved { user: user(), device: DeviceId::new("d-1").unwrap() };
+    let entries = [
+        (ActorRole::Of(Role::Owner), changed),
+        (ActorRole::Of(Role::SuperAdmin), Audited::PersonReset { user: user() }),
+        (ActorRole::Of(Role::Admin), removed),
+        (ActorRole::Of(Role::Admin), Audited::TicketIssued { user: user() }),
+        (ActorRole::Operator, Audited::PersonErased { user: user() }),
+        (ActorRole::Of(Role::User), Audited::PersonExported { user: user() }),
+    ];
+    let stored = stored("audit");
+    for (role, what) in entries {
+        let name = format!("v1/{}", what.action());
+        let entry = AuditEntry {
+            id: "aud-1".into(),
+            workspace: WorkspaceId::new("acme").unwrap(),
+            at: OCCURRED.plus(Duration::from_millis(123)),
+            actor: Actor { id: UserId::new("auth0|root").unwrap(), role },
+            what,
+        };
+        let (written, (_, bytes)) = (encode_audit(&entry), stored.iter().find(|(other, _)| *other == name).unwrap());
         assert!(written.starts_with(bytes), "{name}: wrote {written:02x?}, stored {bytes:02x?}");
     }
 }

@@ -67,6 +67,36 @@ impl Place {
         }
     }
 
+    /// Every row of some tables, as JSON.
+    pub async fn dump(&self, tables: &[&str]) -> Vec<String> {
+        use secrecy::ExposeSecret as _;
+        use sqlx::{AssertSqlSafe, Connection as _};
+        let url = self.config.store_url.as_ref().unwrap().expose_secret();
+        let mut rows = Vec::new();
+        for table in tables {
+            if url.starts_with("sqlite") {
+                let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
+                let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
+                    .bind(table)
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap();
+                let texts: Vec<_> = columns.iter().map(|name| format!("CAST({name} AS text)")).collect();
+                let sql = format!("SELECT json_array({}) FROM {table}", texts.join(", "));
+                rows.extend(
+                    sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap(),
+                );
+            } else {
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let sql = format!("SELECT to_json(t)::text FROM {table} t");
+                rows.extend(
+                    sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap(),
+                );
+            }
+        }
+        rows
+    }
+
     /// A migrated one, open.
     pub async fn open(kind: Kind) -> (Self, Policy) {
         let place = Self::empty(kind);

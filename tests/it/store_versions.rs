@@ -1,12 +1,18 @@
 //! The policy store between two versions: rows that a newer one wrote, and a schema that a newer one migrated. Over both databases.
+use std::fs;
+use std::path::Path;
+use std::str::FromStr as _;
+
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use watchbell::event::NotificationType::OtpReceived;
 use watchbell::policy::{Preference, Setting};
 use watchbell::seam::PolicySource as _;
 use watchbell::store::{Migrated, OpenError, migrate, open};
 
-use crate::store_support::{Kind, Place, ask, preference, setting, user, ws};
+use crate::store_support::{Kind, Place, ask, person, phone, preference, setting, user, ws};
 
 /// Executes what a newer version would.
 async fn execute(kind: Kind, place: &Place, sql: &'static str) {
@@ -105,4 +111,62 @@ async fn an_older_version_starts_until_it_is_too_old_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_version_starts_until_it_is_too_old_sqlite() {
     an_older_version_starts_until_it_is_too_old(Kind::Sqlite).await;
+}
+
+/// A store as the version before people's devices could be enrolled left it.
+async fn before_enrolments(kind: Kind, place: &Place) {
+    let url = place.config.store_url.as_ref().unwrap().expose_secret();
+    let engine = match kind {
+        Kind::Postgres => "postgres",
+        Kind::Sqlite => "sqlite",
+    };
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations").join(engine);
+    let then = tempfile::tempdir().unwrap();
+    for name in ["0001_policy.sql", "0003_compatibility.sql"] {
+        fs::copy(all.join(name), then.path().join(name)).unwrap();
+    }
+    let then = Migrator::new(then.path()).await.unwrap();
+    match kind {
+        Kind::Postgres => then.run(&mut sqlx::PgConnection::connect(url).await.unwrap()).await.unwrap(),
+        Kind::Sqlite => {
+            let options = SqliteConnectOptions::from_str(url).unwrap().create_if_missing(true);
+            then.run(&mut options.connect().await.unwrap()).await.unwrap();
+        }
+    }
+    let rows = "INSERT INTO users (workspace, id, version) VALUES ('acme', 'ada', 7);
+        INSERT INTO devices (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
+            VALUES ('acme', 'ada', 'd1', 'apns', 'com.example.app', 'production', 't1', 'en-US', 1, 1, 7)";
+    execute(kind, place, rows).await;
+}
+
+/// Devices of the version before are enrolled by the migration. What an older worker does on the newer schema, while both are running,
+/// is read as it meant it: a device that it wrote is no less a device.
+async fn an_older_versions_devices_are_enrolled(kind: Kind) {
+    let place = Place::empty(kind);
+    before_enrolments(kind, &place).await;
+    let done = migrate(&place.config, false).await.unwrap();
+    assert!(done.from == 3 && done.to > 3, "{done:?}");
+    let (policy, ada) = (open(&place.config).await.unwrap(), person("acme", "ada"));
+    let quiet = policy.admin().quiet(&ada, &phone("d1", "").id, true, Some(7)).await.unwrap();
+    assert_eq!(quiet.version, 8);
+
+    let written = "INSERT INTO devices (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
+            VALUES ('acme', 'ada', 'd2', 'apns', 'com.example.app', 'production', 't2', 'en-US', 1, 1, 9);
+        UPDATE users SET version = 9 WHERE id = 'ada'";
+    execute(kind, &place, written).await;
+    policy.close().await;
+    let policy = open(&place.config).await.unwrap();
+    let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users[0].clone();
+    let quiet = ["d1", "d2"].map(|id| entry.device(id).unwrap().quiet());
+    assert_eq!(quiet, [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_versions_devices_are_enrolled_postgres() {
+    an_older_versions_devices_are_enrolled(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_versions_devices_are_enrolled_sqlite() {
+    an_older_versions_devices_are_enrolled(Kind::Sqlite).await;
 }

@@ -1,6 +1,6 @@
 //! Requests that end without an answer: by their time, or because upstream says so.
 use super::{Origin, Requests, closed, of, row, unread};
-use crate::event::{EventId, Timestamp, UserId, WorkspaceId};
+use crate::event::{EventId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::people::codec::What;
 use crate::people::{ClosedReason, Person, RequestId};
 use crate::seam::Unavailable;
@@ -13,6 +13,7 @@ const BATCH: i64 = 64;
 
 impl Requests {
     /// Closes requests whose time is over, oldest first. Returns how many; ask again while there are any. Any number of processes may.
+    /// Those of a type that only a newer version knows wait for it, and hold up no others.
     pub async fn expire(&self, now: Timestamp) -> Result<usize, Unavailable> {
         let mut race = Race::default();
         loop {
@@ -30,12 +31,14 @@ impl Requests {
     async fn try_expire(&self, now: Timestamp) -> Result<(usize, Touched), sqlx::Error> {
         const DUE: Sql = Sql {
             postgres: "SELECT workspace, type, event, user_id, record_key, traceparent FROM requests
-                WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+                WHERE state = 'open' AND expires_at <= $1 AND type IN (SELECT json_array_elements_text($3::text::json))
+                ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED",
             sqlite: "SELECT workspace, type, event, user_id, record_key, traceparent FROM requests
-                WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
+                WHERE state = 'open' AND expires_at <= $1 AND type IN (SELECT value FROM json_each($3)) ORDER BY expires_at LIMIT $2",
         };
         let mut work = self.inner.store.database.work().await?;
-        let rows = work.tx.rows(DUE, &[Arg::Int(now.as_millis()), Arg::Int(BATCH)]).await?;
+        let types = known_types();
+        let rows = work.tx.rows(DUE, &[Arg::Int(now.as_millis()), Arg::Int(BATCH), Arg::Text(&types)]).await?;
         if rows.is_empty() {
             return Ok((0, Touched::default()));
         }
@@ -54,8 +57,12 @@ impl Requests {
 
     /// When the next request's time is over; `None` while none is open.
     pub async fn next_expiry(&self) -> Result<Option<Timestamp>, Unavailable> {
-        const NEXT: &str = "SELECT min(expires_at) FROM requests WHERE state = 'open'";
-        let rows = self.inner.store.database.rows(NEXT.into(), &[]).await.map_err(unread)?;
+        const NEXT: Sql = Sql {
+            postgres: "SELECT min(expires_at) FROM requests
+                WHERE state = 'open' AND type IN (SELECT json_array_elements_text($1::text::json))",
+            sqlite: "SELECT min(expires_at) FROM requests WHERE state = 'open' AND type IN (SELECT value FROM json_each($1))",
+        };
+        let rows = self.inner.store.database.rows(NEXT, &[Arg::Text(&known_types())]).await.map_err(unread)?;
         let next = rows.first().map_or(Ok(None), |row| row.maybe_int(0)).map_err(unread)?;
         Ok(next.map(Timestamp))
     }
@@ -100,6 +107,11 @@ impl Requests {
         }
         Ok((true, work.commit().await?))
     }
+}
+
+/// The names of the types that this version knows, as a JSON list.
+fn known_types() -> String {
+    format!("{:?}", NotificationType::ALL.map(NotificationType::name))
 }
 
 impl Work {

@@ -2,11 +2,15 @@
 use watchbell::event::{DeviceId, NotificationType};
 use watchbell::people::{Audited, Projection, Verb};
 use watchbell::policy::{Preference, UserEntry};
-use watchbell::seam::OutboxTopic;
-use watchbell::store::{ACTIVITY_KEPT, AUDIT_KEPT, OUTBOX_KEPT, Policy, REQUESTS_KEPT};
+use watchbell::seam::{OutboxTopic, PolicySource as _};
+use watchbell::store::{
+    ACTIVITY_KEPT, AUDIT_KEPT, Announced, OUTBOX_KEPT, Policy, Projected, REQUESTS_KEPT, migrate, open,
+};
 
 use super::support::{Broker, after, answer, enrol_ada, heard, id_of, published, sign_in};
-use crate::store_support::{AT, Place, admin, ask, over_both, person, user, ws};
+use crate::store_support::{AT, Kind, Place, admin, ask, hears, over_both, person, until, user, ws};
+use crate::support::SOON;
+use crate::support::services::shared_redis;
 
 over_both! {
     /// Of somebody who is erased only ids are left: in the audit trail, and a version by which caches know. Upstream hears the end of what
@@ -32,6 +36,10 @@ over_both! {
         assert_eq!(users[1].preference(NotificationType::OtpReceived), Preference::Off);
         assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
         assert!(requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
+        for projection in [&one, &two] {
+            assert_eq!(requests.project(projection, AT).await.unwrap(), Projected::Known, "read again, it asks nobody anew");
+            assert_eq!(requests.request(&id_of(projection)).await.unwrap().unwrap().detail, None);
+        }
         assert_eq!(requests.pending(&bob, AT).await.unwrap().len(), 1);
         let decisions = published(&policy).await.decisions();
         assert_eq!(heard(&decisions, "e1").split_off(1), ["Approve"]);
@@ -40,6 +48,11 @@ over_both! {
         let trail = policy.admin().audit_trail(&ws("acme"), None, 9).await.unwrap().items;
         assert_eq!((trail[0].what.clone(), trail[0].at), (Audited::PersonErased { user: user("ada") }, after(9)));
         assert_ne!(users[0], UserEntry::unknown(), "a version from before must lose against it");
+        // Nothing else of theirs is in the store, in whatever column.
+        let left = place.dump(&["requests", "devices", "enrolments", "user_preferences", "activity", "seen_marks", "audit"]).await;
+        for theirs in ["token-d1", "Pixel", "Payroll", "203.0.113.9", "statement-of", "key-of"] {
+            assert!(!left.iter().any(|row| row.contains(theirs) && !row.contains("bob")), "{theirs} in {left:#?}");
+        }
     }
 
     /// Each kind of row is kept for as long as is said and no longer; what is open or not published is kept for ever.
@@ -76,4 +89,39 @@ over_both! {
         assert_eq!(store.sweep(now.plus(OUTBOX_KEPT + 60_000 * ms)).await.unwrap(), 3, "the three decisions, not the audit record");
         assert_eq!(policy.outbox().backlog(OutboxTopic::Audit, AT).await.unwrap().waiting, 1);
     }
+}
+
+/// What Redis holds of `ada` of `acme`, in this store's life.
+async fn copy_of_ada(place: &Place) -> Vec<u8> {
+    let life = place.dump(&["incarnation"]).await.pop().unwrap();
+    let mut redis = redis::Client::open(shared_redis()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("watchbell:*:user:4:acme:ada").query_async(&mut redis).await.unwrap();
+    let ours = keys.iter().find(|key| key.split(':').nth(2).is_some_and(|id| life.contains(id))).expect("a copy");
+    redis::cmd("GET").arg(ours).query_async(&mut redis).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_reaches_redis_and_every_process() {
+    // A worker has somebody in its memory, and Redis has a copy: when the erasure is answered, neither has their tokens any more.
+    let mut place = Place::empty(Kind::Postgres);
+    place.config.redis_url = Some(shared_redis().into());
+    migrate(&place.config, false).await.unwrap();
+    let (worker, api) = (open(&place.config).await.unwrap(), open(&place.config).await.unwrap());
+    hears(&worker).await;
+    hears(&api).await;
+    enrol_ada(&place, &api).await;
+    assert_eq!(ask(&worker, "acme", &["ada"]).await.unwrap().users[0].device_count(), 3);
+    let has_token = |copy: &[u8]| copy.windows(8).any(|bytes| bytes == b"token-d1");
+    assert!(has_token(&copy_of_ada(&place).await));
+
+    let announced = api.admin().erase(&person("acme", "ada"), &admin("root"), after(9)).await.unwrap();
+    assert_eq!(announced, Announced::Everywhere);
+    assert!(!has_token(&copy_of_ada(&place).await));
+    until("the worker's memory", SOON, async || {
+        ask(&worker, "acme", &["ada"]).await.unwrap();
+        let (_, entry) = worker.cached(&ws("acme"), &user("ada"))?;
+        (entry.device_count() == 0).then_some(())
+    })
+    .await;
 }

@@ -214,6 +214,10 @@ over_both! {
         assert_eq!(requests.expire(after(368)).await.unwrap(), 4);
         assert_eq!(requests.expire(after(368)).await.unwrap(), 0);
         assert_eq!(requests.next_expiry().await.unwrap(), Some(after(369)));
+        // One that a newer version projected is left to it, and is in nobody's way.
+        place.execute("UPDATE requests SET type = 'sms_received', expires_at = 1 WHERE event = 'e69'").await;
+        assert_eq!(requests.next_expiry().await.unwrap(), None);
+        assert_eq!(requests.expire(after(400)).await.unwrap(), 0);
         let old = sign_in(&ada, "old", AT);
         assert_eq!(requests.project(&old, after(300)).await.unwrap(), Projected::Closed(ClosedReason::Expired));
         let decisions = published(&policy).await.decisions();
