@@ -111,6 +111,9 @@ impl Admin {
         let row = [workspace, user, Arg::Text(device.as_str())];
         let rows = work.tx.rows(NOW.into(), &row).await?;
         let Some(now) = rows.first() else { return Err(Trouble::Refused(PreferenceRefusal::NoSuchDevice)) };
+        if version == 0 {
+            return Err(Trouble::Raced);
+        }
         if (now.int(0)? != 0) == quiet {
             return Ok((version, None));
         }
@@ -145,6 +148,10 @@ impl Admin {
         let mut work = self.inner.store.database.work().await?;
         let version = work.lock_user(person, expected).await?;
         let now = Now::decode(&work.tx.rows(READ.into(), &of(person)).await?)?;
+        if now.user_version != version {
+            // Nothing was there to be locked, and somebody has made it meanwhile.
+            return Err(Trouble::Raced);
+        }
         let (writes, told) = wish(&now).map_err(Trouble::Refused)?;
         if writes.is_empty() {
             return Ok((version, None, told));

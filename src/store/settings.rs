@@ -63,6 +63,10 @@ impl Admin {
         let version = work.tx.rows(LOCK, &[workspace]).await?.first().map_or(Ok(0), |row| row.int(0))?;
         let rows = work.tx.rows(NOW.into(), &[workspace, kind]).await?;
         let from = rows.first().map_or(Ok(Setting::default()), |row| setting(row.text(0)?))?;
+        if version == 0 && !rows.is_empty() {
+            // Nothing was there to be locked, and somebody has made it meanwhile.
+            return Err(Trouble::Raced);
+        }
         let current = u64::try_from(version).unwrap_or_default();
         if change.expected.is_some_and(|expected| expected != current) {
             return Err(Trouble::Refused(SettingRefusal::Stale { current }));

@@ -155,6 +155,7 @@ async fn an_older_versions_devices_are_enrolled(kind: Kind) {
         UPDATE users SET version = 9 WHERE id = 'ada'";
     execute(kind, &place, written).await;
     policy.close().await;
+    drop(policy);
     let policy = open(&place.config).await.unwrap();
     let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users[0].clone();
     let quiet = ["d1", "d2"].map(|id| entry.device(id).unwrap().quiet());

@@ -111,4 +111,21 @@ over_both! {
         assert_eq!(entry.version(), 4);
         assert!(NotificationType::ALL.into_iter().all(|kind| entry.preference(kind) == Preference::Off));
     }
+
+    /// The same first switch many times at once is one, and everybody is told the version with which it is in force.
+    async fn the_same_switch_at_once_is_one(policy: Policy) {
+        for n in 0..10 {
+            let tries: Vec<_> = (0..8).map(|_| {
+                let admin = policy.admin();
+                tokio::spawn(async move { admin.switch(&person("acme", &format!("u{n}")), OtpReceived, Preference::Off, None).await })
+            }).collect();
+            let mut written = 0;
+            for tried in tries {
+                let in_force = tried.await.unwrap().unwrap();
+                assert_eq!(in_force.version, 1);
+                written += usize::from(in_force.announced.is_some());
+            }
+            assert_eq!(written, 1);
+        }
+    }
 }
