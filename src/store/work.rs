@@ -9,8 +9,8 @@ use super::error::Failure;
 use super::read::UserKey;
 use crate::event::WorkspaceId;
 
-/// How often a transaction is tried that lost a race against another.
-const TRIES: usize = 5;
+/// How often a transaction is tried that lost a race against another. One of those that race wins each time, so this is how many may.
+const TRIES: usize = 10;
 
 /// Whose copies a transaction made old, with the versions that it wrote, and whether the outbox holds something new.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
