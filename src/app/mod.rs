@@ -1,4 +1,4 @@
-//! The composition root: from a configuration to a running worker, and back to nothing in order.
+//! The composition root: from a configuration to a running worker or API, and back to nothing in order.
 //!
 //! The point: every part is made here, in the order of its needs, and ended here in the reverse order: readiness turns 503, nothing
 //! new is read, what is in flight ends within the drain deadline, offsets are committed, forwards are flushed, groups are left, and the
@@ -6,7 +6,11 @@
 //!
 //! It deliberately holds no logic of its own. It fails at the start with a sentence for people ([`StartError`]); once it runs, nothing
 //! that breaks outside ends it.
+mod api;
+mod duties;
 mod observe;
+
+pub use api::ApiServer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +45,7 @@ const DECISIONS_PREFETCH_PERCENT: u32 = 5;
 /// How long the forwards of drained records may take to be acknowledged after the drain itself.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Why a worker does not start.
+/// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The policy store cannot be opened.
@@ -59,6 +63,9 @@ pub enum StartError {
     /// The compiled-in texts are wrong.
     #[error("{0}")]
     Texts(#[from] TextsError),
+    /// Nobody could sign in.
+    #[error("auth.{0}")]
+    SignIn(String),
     /// A task of ours could not run.
     #[error("a start-up task ended early: {0}")]
     Task(#[from] tokio::task::JoinError),

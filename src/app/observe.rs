@@ -42,11 +42,8 @@ fn trouble(sources: &[SourceHandle], forwarder: &KafkaForwarder) -> Option<Strin
     Some(format!("records wait to be written for {} s", waiting.as_secs()))
 }
 
-/// Publishes what is only worth looking up when somebody looks.
-pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[SourceHandle], lanes: &Lanes) {
-    for (kind, longest) in NotificationType::ALL.into_iter().zip(lanes.longest()) {
-        gauge!("watchbell_key_backlog_max", "type" => kind.name()).set(longest as f64);
-    }
+/// Publishes what is only worth looking up when somebody looks, of the parts that every process has.
+pub(super) fn export_shared(policy: &Policy, forwarder: &KafkaForwarder) {
     let (entries, bytes) = policy.cache_size();
     gauge!("watchbell_cache_entries").set(entries as f64);
     gauge!("watchbell_cache_bytes").set(bytes as f64);
@@ -55,6 +52,14 @@ pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[Sou
     gauge!("watchbell_forwards_waiting").set(view.waiting as f64);
     counter!("watchbell_forwards_acknowledged_total").absolute(view.acknowledged);
     counter!("watchbell_forwards_given_back_total").absolute(view.given_back);
+}
+
+/// The same of the worker's own parts.
+pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[SourceHandle], lanes: &Lanes) {
+    export_shared(policy, forwarder);
+    for (kind, longest) in NotificationType::ALL.into_iter().zip(lanes.longest()) {
+        gauge!("watchbell_key_backlog_max", "type" => kind.name()).set(longest as f64);
+    }
     for source in sources {
         let view = source.view();
         let group = view.group.to_string();

@@ -1,21 +1,36 @@
 //! `watchbell check-config`: tells everything that is wrong with a configuration, or what it amounts to.
 use std::fmt::Write;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, Failure, output};
 use crate::config::Config;
 
-/// Check the worker's configuration: every problem at once, or OK with a summary.
+/// Check a configuration: every problem at once, or OK with a summary.
 #[derive(Args)]
 pub(super) struct CheckConfig {
+    /// Whose needs are checked. Without `api`, the summary says whether the API could start.
+    #[arg(long = "for", value_enum, default_value = "worker")]
+    process: Process,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
+/// What a configuration is for.
+#[derive(Clone, Copy, ValueEnum)]
+enum Process {
+    /// `watchbell worker`.
+    Worker,
+    /// `watchbell api`.
+    Api,
+}
+
 impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.config.load_for_worker()?;
+        let config = match self.process {
+            Process::Worker => self.config.load_for_worker()?,
+            Process::Api => self.config.load_for_api()?,
+        };
         output::line(format!("OK\n{}", summary(&config).trim_end()))?;
         Ok(())
     }
@@ -53,14 +68,17 @@ fn summary(config: &Config) -> String {
     for (name, fcm) in &config.fcm {
         line(&format!("fcm.{name}"), format!("{}{}", fcm.apps.join(", "), at(fcm.base_url.as_deref())));
     }
-    if let Some(issuer) = &config.auth.issuer {
-        line("sign-in", format!("{issuer} for {}", config.auth.audience.join(", ")));
+    match &config.auth.issuer {
+        Some(issuer) => line("sign-in", format!("{issuer} for {}", config.auth.audience.join(", "))),
+        None => line("sign-in", "not configured: `watchbell api` needs [auth]".to_owned()),
     }
+    let (api, telemetry) = (&config.api.http_listen, &config.api.telemetry_listen);
+    line("API", format!("{api}, its health at {telemetry}; writes {}, {}", topics.audit, topics.decisions));
     line("in flight", format!("{} records", config.in_flight.max));
     let (push, drain) = (config.provider.push_timeout_ms, config.worker.drain_deadline_ms);
     let poll = kafka.max_poll_interval_ms;
     line("times", format!("push {push} ms < drain {drain} ms < poll {poll} ms"));
-    line("HTTP", config.worker.http_listen.clone());
+    line("worker", config.worker.http_listen.clone());
     text
 }
 

@@ -4,11 +4,13 @@
 //! orchestrators can tell apart ([`Failure`]).
 //!
 //! It deliberately decides nothing: what a command does is in the library's other modules.
+mod api;
 mod check_config;
 mod demo;
 mod emit;
 mod failure;
 mod migrate;
+mod openapi;
 mod output;
 mod sandbox;
 mod stop;
@@ -38,12 +40,14 @@ struct Cli {
 enum Command {
     Demo(demo::DemoCommand),
     Worker(worker::WorkerCommand),
+    Api(api::ApiCommand),
     CheckConfig(check_config::CheckConfig),
     Migrate(migrate::MigrateCommand),
     Store(store::StoreCommand),
     Topics(topics::TopicsCommand),
     Emit(Box<emit::EmitCommand>),
     Sandbox(sandbox::SandboxCommand),
+    Openapi(openapi::OpenapiCommand),
 }
 
 impl Command {
@@ -51,12 +55,14 @@ impl Command {
         match self {
             Self::Demo(command) => command.run(),
             Self::Worker(command) => command.run(),
+            Self::Api(command) => command.run(),
             Self::CheckConfig(command) => command.run(),
             Self::Migrate(command) => command.run(),
             Self::Store(command) => command.run(),
             Self::Topics(command) => command.run(),
             Self::Emit(command) => command.run(),
             Self::Sandbox(command) => command.run(),
+            Self::Openapi(command) => command.run(),
         }
     }
 }
@@ -78,6 +84,11 @@ impl ConfigArgs {
     /// Checked for what the worker needs too.
     pub(crate) fn load_for_worker(&self) -> Result<Config, Problems> {
         Config::load_for_worker(self.config.as_deref(), environment())
+    }
+
+    /// Checked for what the API needs too.
+    pub(crate) fn load_for_api(&self) -> Result<Config, Problems> {
+        Config::load_for_api(self.config.as_deref(), environment())
     }
 }
 

@@ -88,7 +88,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Kafka(error) => error.into(),
-            StartError::Credentials(_) => Self::Usage(error.to_string()),
+            StartError::Credentials(_) | StartError::SignIn(_) => Self::Usage(error.to_string()),
             StartError::Store(_) | StartError::Topics(_) => Self::Unavailable(error.to_string()),
             StartError::Texts(_) | StartError::Task(_) => Self::Internal(error.to_string()),
         }

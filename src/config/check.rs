@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Config;
 use super::mend::StandIns;
+use crate::control::auth::Authenticator;
 use crate::provider::{Credentials, Providers};
 use crate::seam::SystemClock;
 use crate::settings::Problems;
@@ -25,6 +26,7 @@ impl Config {
         problems.nest("hold", self.hold.problems());
         problems.nest("dead_tokens", self.dead_tokens.problems());
         problems.nest("auth", self.auth.problems());
+        problems.nest("api", self.api.problems());
         problems.nest("worker", self.worker.problems());
         problems.nest("telemetry", self.telemetry.problems());
         problems.require((1..=100).contains(&self.retry.attempts_max), "retry.attempts_max must be between 1 and 100");
@@ -49,6 +51,22 @@ impl Config {
         );
         let credentials = Credentials { apns: &self.apns, fcm: &self.fcm };
         Providers::check(credentials, Arc::new(SystemClock)).into_iter().for_each(|problem| problems.add(problem));
+        problems
+    }
+
+    /// What the API needs beyond what every command needs: people who can sign in.
+    pub(super) fn api_problems(&self, stand_ins: &StandIns) -> Problems {
+        let mut problems = Problems::default();
+        problems.nest(
+            "auth",
+            self.auth.missing().into_iter().filter(|sentence| {
+                let key = sentence.split(' ').next().unwrap_or_default();
+                !stand_ins.holds(&format!("auth.{key}"))
+            }),
+        );
+        if problems.is_empty() {
+            problems.nest("auth", Authenticator::check(&self.auth).err());
+        }
         problems
     }
 
@@ -98,6 +116,15 @@ impl Config {
             problems.add(format!(
                 "worker.drain_deadline_ms ({drain}) must be above provider.push_timeout_ms ({push}): a push begun just before \
                  the shutdown has to end"
+            ));
+        }
+        let request = known("api.request_timeout_ms", self.api.request_timeout_ms);
+        let store = known("policy.store_timeout_ms", self.policy.store_timeout_ms);
+        if let (Some(request), Some(store)) = (request, store)
+            && request <= store
+        {
+            problems.add(format!(
+                "api.request_timeout_ms ({request}) must be above policy.store_timeout_ms ({store}): a request asks the store at least once"
             ));
         }
         if let (Some(drain), Some(poll)) = (drain, poll)

@@ -61,6 +61,14 @@ impl Config {
     ) -> Result<Self, Problems> {
         load(file, environment.into_iter().collect(), Self::worker_problems)
     }
+
+    /// Like [`Config::load`], checked for what the API needs too.
+    pub fn load_for_api(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        load(file, environment.into_iter().collect(), Self::api_problems)
+    }
 }
 
 fn load(

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::ApiConfig;
 use crate::control::auth::AuthConfig;
 use crate::delivery::RetryPolicy;
 use crate::kafka::config::{InFlightConfig, KafkaConfig, TopicsConfig};
@@ -55,6 +56,8 @@ pub struct Config {
     pub dead_tokens: DeadTokensConfig,
     /// Who may sign in to the API, and what their tokens say.
     pub auth: AuthConfig,
+    /// The HTTP API.
+    pub api: ApiConfig,
     /// The worker process.
     pub worker: WorkerConfig,
     /// Logs.

@@ -3,12 +3,19 @@
 //! The point: one form for every refusal of the API, with a `type` for programs and a `detail` that an app can show to a person.
 //! It never carries what was wrong to the letter: no token, no claim, no body.
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+use crate::seam::Unavailable;
+use crate::store::Failure;
+
 /// The beginning of each `type`.
 const TYPES: &str = "urn:watchbell:problem:";
+
+/// What an answer says of itself to the log: the kind of its problem.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind(pub(super) &'static str);
 
 /// One refusal.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,14 +30,14 @@ pub struct Problem {
     pub detail: String,
     /// Further members, such as who answered first.
     pub more: Map<String, Value>,
-    /// Headers of the answer.
-    pub headers: HeaderMap,
+    /// Headers of the answer, none of them twice.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem without further members.
     pub fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), more: Map::new(), headers: HeaderMap::new() }
+        Self { status, kind, title, detail: detail.into(), more: Map::new(), headers: Vec::new() }
     }
 
     /// Adds a member. `type`, `title`, `status` and `detail` are the problem's own and stay.
@@ -44,7 +51,7 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -57,9 +64,31 @@ impl IntoResponse for Problem {
         body.insert("title".to_owned(), self.title.into());
         body.insert("status".to_owned(), self.status.as_u16().into());
         body.insert("detail".to_owned(), self.detail.into());
-        let mut answer = (self.status, self.headers, Json(Value::Object(body))).into_response();
+        let mut answer = (self.status, Json(Value::Object(body))).into_response();
+        answer.headers_mut().extend(self.headers);
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        answer.extensions_mut().insert(Kind(self.kind));
         answer
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(unavailable: Unavailable) -> Self {
+        tracing::warn!(why = unavailable.why, "the {} did not answer", unavailable.what);
+        let detail = "The service cannot reach its store at the moment. Try again in a moment; if you were changing something, look first \
+                      whether it is done.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Not available", detail)
+            .with_header(header::RETRY_AFTER, "1")
+    }
+}
+
+/// What the store refused is told by the refusal itself.
+impl<R: std::error::Error + Into<Self>> From<Failure<R>> for Problem {
+    fn from(failure: Failure<R>) -> Self {
+        match failure {
+            Failure::Unavailable(unavailable) => unavailable.into(),
+            Failure::Refused(refusal) => refusal.into(),
+        }
     }
 }
 

@@ -48,7 +48,8 @@ pub enum Happening {
 }
 
 impl Happening {
-    const ALL: [Self; 10] = [
+    /// All of them.
+    pub const ALL: [Self; 10] = [
         Self::Delivered,
         Self::Suppressed,
         Self::Undelivered,

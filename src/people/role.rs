@@ -28,6 +28,16 @@ impl Role {
         }
     }
 
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::SuperAdmin => "super admin",
+            Self::Owner => "owner",
+        }
+    }
+
     /// The role of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)

@@ -21,6 +21,7 @@ mod reader;
 mod redis;
 mod requests;
 mod retention;
+mod roles;
 mod round;
 mod schema;
 mod settings;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
 #![allow(clippy::print_stderr, reason = "cargo shows it with the test that failed")]
 
+mod api;
 mod commands;
 mod contracts;
 mod dead_letters;

@@ -76,6 +76,16 @@ impl Authenticator {
         Ok(Self { rules, meaning, keys, clock })
     }
 
+    /// Whether a whole section could be used, without asking the issuer.
+    ///
+    /// # Errors
+    /// A sentence that begins with a key of the section.
+    pub fn check(config: &AuthConfig) -> Result<(), String> {
+        Rules::new(config)?;
+        Meaning::new(config)?;
+        Fetch::new(config).map(drop)
+    }
+
     /// Who a token says calls. It waits for the issuer only where it names a key that is not known yet.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl Refusal {
                 "Nobody may issue a ticket to themselves. Ask somebody who administers this workspace."
             }
             Self::NotAllowed { role, action, target: Target::Another(other) } => {
-                let (role, words, other) = (role.name(), action.words(), other.name());
+                let (role, words, other) = (role.words(), action.words(), other.words());
                 return format!(
                     "Your role in this workspace ({role}) does not allow you to {words}: they are another person's ({other})."
                 );
@@ -162,7 +162,7 @@ impl Refusal {
             Self::NotAllowed { role, action, .. } => {
                 return format!(
                     "Your role in this workspace ({}) does not allow you to {}.",
-                    role.name(),
+                    role.words(),
                     action.words()
                 );
             }

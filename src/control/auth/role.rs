@@ -1,36 +1,7 @@
 //! Roles, and what each may do to whom: the whole table, pure.
 //!
 //! Whatever a role may not do in it, it may not do anywhere: endpoints ask [`may`] and decide nothing themselves.
-use serde::{Deserialize, Serialize};
-
-/// A person's role in one workspace. A higher one may all that a lower one may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Themselves only.
-    User,
-    /// The workspace's settings, and users.
-    Admin,
-    /// The workspace's settings, and everybody but owners.
-    SuperAdmin,
-    /// Everything in the workspace.
-    Owner,
-}
-
-impl Role {
-    /// All of them, the lowest first.
-    pub const ALL: [Self; 4] = [Self::User, Self::Admin, Self::SuperAdmin, Self::Owner];
-
-    /// For people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-            Self::SuperAdmin => "super admin",
-            Self::Owner => "owner",
-        }
-    }
-}
+pub use crate::people::Role;
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

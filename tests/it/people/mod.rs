@@ -5,4 +5,4 @@ mod preferences;
 mod races;
 mod requests;
 mod settings;
-mod support;
+pub mod support;

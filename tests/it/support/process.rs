@@ -34,6 +34,8 @@ pub struct Watchbell {
     dir: TempDir,
     /// Its HTTP side (livez, readyz, metrics) on loopback.
     pub http_port: u16,
+    /// The API on loopback, if it serves one.
+    pub api_port: u16,
 }
 
 impl Watchbell {
@@ -42,19 +44,26 @@ impl Watchbell {
         Self::start("worker", config)
     }
 
+    /// Starts `watchbell api` likewise; the API itself is on [`Self::api_port`].
+    pub fn api(config: &str) -> Self {
+        Self::start("api", config)
+    }
+
     fn start(role: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("watchbell.toml");
         fs::write(&file, config).unwrap();
-        let http_port = free_port();
+        let (http_port, api_port) = (free_port(), free_port());
         let log = File::create(dir.path().join("log")).unwrap();
         let child = command(&[role, "--config", file.to_str().unwrap()])
             .env("WATCHBELL_WORKER__HTTP_LISTEN", format!("127.0.0.1:{http_port}"))
+            .env("WATCHBELL_API__TELEMETRY_LISTEN", format!("127.0.0.1:{http_port}"))
+            .env("WATCHBELL_API__HTTP_LISTEN", format!("127.0.0.1:{api_port}"))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { child, dir, http_port }
+        Self { child, dir, http_port, api_port }
     }
 
     /// Waits until `/readyz` answers 200.

@@ -1,0 +1,89 @@
+//! The API's process: the HTTP side, the outbox's publishers and the duties, made in the order of their needs and ended in reverse.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{StartError, duties, observe};
+use crate::config::Config;
+use crate::control::auth::Authenticator;
+use crate::control::{self, Api};
+use crate::kafka::client::Clients;
+use crate::kafka::forwarder::KafkaForwarder;
+use crate::seam::{OutboxTopic, SystemClock};
+use crate::store::{self, Policy};
+use crate::telemetry::{Component, Readiness};
+
+/// How long records that were being written to Kafka may take to be acknowledged at the end. Those that are not stay in the outbox.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// The API that runs.
+pub struct ApiServer {
+    policy: Policy,
+    forwarder: KafkaForwarder,
+    duties: JoinSet<()>,
+    stop: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+    http_stop: CancellationToken,
+    drain_deadline: Duration,
+}
+
+impl ApiServer {
+    /// Makes all parts and begins to serve. The policy store must be there; Kafka and the issuer may come later: changes are made without
+    /// Kafka, which hears of them when it is there.
+    pub async fn start(config: &Config, listener: TcpListener, readiness: &Readiness) -> Result<Self, StartError> {
+        let clock = Arc::new(SystemClock);
+        let authenticator = Authenticator::start(&config.auth, Arc::clone(&clock) as Arc<_>);
+        let authenticator = Arc::new(authenticator.map_err(StartError::SignIn)?);
+        let policy = store::open(&config.policy).await?;
+        let clients = Clients::new(config.kafka.clone())?;
+        let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
+        let (stop, http_stop, mut duties) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
+        for topic in OutboxTopic::ALL {
+            let (outbox, sink, stop) = (policy.outbox(), forwarder.clone(), stop.clone());
+            duties.spawn(async move { outbox.run(topic, &sink, &stop).await });
+        }
+        duties.spawn(duties::expire(policy.requests(), readiness.component("store"), stop.clone()));
+        duties.spawn(duties::sweep(policy.admin(), stop.clone()));
+        let sign_in = readiness.component("sign-in");
+        duties.spawn(duties::watch_sign_in(Arc::clone(&authenticator), sign_in, stop.clone()));
+        let api = Api::new(policy.clone(), authenticator, clock, config.api.clone(), config.policy.ttl_s);
+        let serving = axum::serve(listener, control::router(api));
+        let http = tokio::spawn(serving.with_graceful_shutdown(http_stop.clone().cancelled_owned()).into_future());
+        let drain_deadline = config.api.drain_deadline();
+        Ok(Self { policy, forwarder, duties, stop, http, http_stop, drain_deadline })
+    }
+
+    /// Publishes the numbers that are only worth looking up when somebody looks.
+    pub fn export(&self) -> impl Fn() + Send + Sync + use<> {
+        let (policy, forwarder) = (self.policy.clone(), self.forwarder.clone());
+        move || observe::export_shared(&policy, &forwarder)
+    }
+
+    /// Ends in order. Returns whether every request in flight got its answer in time.
+    pub async fn stop(mut self, process: &Component) -> bool {
+        process.waiting("shutting down");
+        self.http_stop.cancel();
+        let drained = tokio::time::timeout(self.drain_deadline, &mut self.http).await.is_ok();
+        self.http.abort();
+        self.stop.cancel();
+        let by = Instant::now() + FLUSH;
+        let ended = async { while self.duties.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(by, ended).await.is_err() {
+            self.duties.abort_all();
+        }
+        let forwarder = self.forwarder.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            forwarder.flush(by.into_std());
+            forwarder.close();
+        });
+        if closed.await.is_err() {
+            tracing::error!("the producer could not be closed");
+        }
+        self.policy.close().await;
+        drained
+    }
+}

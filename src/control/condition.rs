@@ -1,0 +1,172 @@
+//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1): who changes what they have not seen is told so.
+//!
+//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may be
+//! left out: then whatever is there is changed.
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+
+/// Tags that are read of one header.
+const TAGS_MAX: usize = 16;
+
+/// An answer's tag, without its quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    /// `text` must be printable ASCII without quotes.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// As the header's value.
+    fn value(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("\"{}\"", self.0)).ok()
+    }
+}
+
+/// What stands in one of the two headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    /// Each with whether it is a strong one.
+    These(Vec<(bool, String)>),
+}
+
+impl Wanted {
+    fn has(&self, tag: &Tag, weak_counts: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(|(strong, text)| (*strong || weak_counts) && *text == tag.0),
+        }
+    }
+}
+
+/// The conditions of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Conditions {
+    if_match: Option<Wanted>,
+    if_none_match: Option<Wanted>,
+}
+
+impl Conditions {
+    /// Whether the caller said what they saw.
+    pub(super) fn names_a_version(&self) -> bool {
+        matches!(self.if_match, Some(Wanted::These(_)))
+    }
+
+    /// Nothing, if `If-Match` allows a change of what has that tag.
+    ///
+    /// # Errors
+    /// 412, with the sentence.
+    pub(super) fn require(&self, current: &Tag, sentence: &str) -> Result<(), Problem> {
+        // Only strong tags count for a change.
+        match &self.if_match {
+            Some(wanted) if !wanted.has(current, false) => Err(changed_meanwhile(sentence)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer with its tag; 304 without a body for a caller who has it already.
+    pub(super) fn show(&self, tag: &Tag, answer: impl IntoResponse) -> Response {
+        let mut response = match &self.if_none_match {
+            Some(wanted) if wanted.has(tag, true) => StatusCode::NOT_MODIFIED.into_response(),
+            _ => answer.into_response(),
+        };
+        if let Some(value) = tag.value() {
+            response.headers_mut().insert(header::ETAG, value);
+        }
+        response
+    }
+}
+
+/// The refusal of a change by somebody who saw an older version.
+pub(super) fn changed_meanwhile(sentence: &str) -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "Changed meanwhile", sentence)
+}
+
+impl<S: Sync> FromRequestParts<S> for Conditions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let read = |name: HeaderName| {
+            let mut lines = parts.headers.get_all(&name).iter().peekable();
+            if lines.peek().is_none() {
+                return Ok(None);
+            }
+            let text: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
+            text.and_then(|lines| wanted(&lines.join(","))).map(Some).ok_or_else(|| unreadable(&name))
+        };
+        Ok(Self { if_match: read(header::IF_MATCH)?, if_none_match: read(header::IF_NONE_MATCH)? })
+    }
+}
+
+/// None of our tags has a comma in it, so that a tag that has one is nobody's here.
+fn wanted(text: &str) -> Option<Wanted> {
+    if text.trim() == "*" {
+        return Some(Wanted::Any);
+    }
+    let tags = text.split(',').map(|tag| {
+        let tag = tag.trim();
+        let (strong, quoted) = tag.strip_prefix("W/").map_or((true, tag), |weak| (false, weak));
+        let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        Some((strong, inner.to_owned()))
+    });
+    tags.take(TAGS_MAX).collect::<Option<_>>().map(Wanted::These)
+}
+
+fn unreadable(name: &HeaderName) -> Problem {
+    let detail = format!("The header {name} is not a list of quoted tags, as they come in ETag, nor *.");
+    Problem::new(StatusCode::BAD_REQUEST, "unreadable-condition", "Unreadable condition", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    async fn conditions(headers: &[(&str, &str)]) -> Result<Conditions, Problem> {
+        let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        Conditions::from_request_parts(&mut parts, &()).await
+    }
+
+    #[tokio::test]
+    async fn a_change_needs_the_tag_that_was_seen() {
+        // No condition and * change whatever is there; weak tags never count for a change; several are an or, in one line or two.
+        let now = Tag::new("s3");
+        let rows: [(&[(&str, &str)], bool); 8] = [
+            (&[], true),
+            (&[("if-match", "*")], true),
+            (&[("if-match", "\"s3\"")], true),
+            (&[("if-match", "\"s2\", \"s3\"")], true),
+            (&[("if-match", "\"s2\""), ("if-match", "\"s3\"")], true),
+            (&[("if-match", "W/\"s3\"")], false),
+            (&[("if-match", "\"s2\"")], false),
+            (&[("if-match", "\"\"")], false),
+        ];
+        for (headers, allowed) in rows {
+            let refused = conditions(headers).await.unwrap().require(&now, "Look again.");
+            assert_eq!(refused.is_ok(), allowed, "{headers:?}");
+            assert!(refused.map_or_else(|problem| problem.status == 412 && problem.detail == "Look again.", |()| true));
+        }
+        for broken in ["s3", "\"s3", "", "\"a\" \"b"] {
+            let problem = conditions(&[("if-match", broken)]).await.unwrap_err();
+            assert_eq!((problem.status.as_u16(), problem.detail.contains("if-match")), (400, true), "{broken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_it_already_gets_no_body() {
+        // If-None-Match compares weakly (RFC 9110 §13.1.2); either way the tag comes along.
+        for (value, status) in [("\"s3\"", 304), ("W/\"s3\"", 304), ("*", 304), ("\"s2\"", 200)] {
+            let answer = conditions(&[("if-none-match", value)]).await.unwrap().show(&Tag::new("s3"), "body");
+            assert_eq!(answer.status(), status, "{value}");
+            assert_eq!(answer.headers()["etag"], "\"s3\"", "{value}");
+        }
+    }
+}

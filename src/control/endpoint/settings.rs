@@ -1,0 +1,154 @@
+//! A workspace's settings: what its admins set for each type.
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::actor;
+use crate::control::auth::{Action, Member, Target};
+use crate::control::condition::{Conditions, Tag, changed_meanwhile};
+use crate::control::input::{Body, Named, kind};
+use crate::control::problem::Problem;
+use crate::control::state::Api;
+use crate::control::view::{Moment, by_name, in_force_within_s};
+use crate::event::NotificationType;
+use crate::people::{Actor, ActorRole, SettingChange, SettingRefusal, SettingState, WorkspaceSettings};
+use crate::policy::Setting;
+
+/// A workspace's settings.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Settings {
+    /// The workspace's id.
+    workspace: String,
+    /// Its name for people; empty if none was set.
+    display_name: String,
+    /// One for each type.
+    settings: Vec<TypeSetting>,
+}
+
+/// One type's setting.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct TypeSetting {
+    /// The type.
+    r#type: NotificationType,
+    /// What is in force.
+    setting: Setting,
+    /// The last change; absent if it is the default, or came with an import.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Change>,
+}
+
+/// Who changed it last.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Change {
+    /// When.
+    at: Moment,
+    /// Their id.
+    by: String,
+    /// By which right.
+    #[serde(serialize_with = "by_name")]
+    role: ActorRole,
+}
+
+/// What to change a type's setting to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct NewSetting {
+    /// The new value.
+    setting: Setting,
+}
+
+/// The settings after a change.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct SettingsChanged {
+    /// Seconds after which the change is in force everywhere at the latest; 0: it is, within milliseconds.
+    in_force_within_s: u32,
+    /// All settings, with the change.
+    settings: Settings,
+}
+
+impl Settings {
+    fn of(member: &Member, found: WorkspaceSettings) -> Self {
+        let settings = found.settings.into_iter().map(|SettingState { kind, setting, changed }| TypeSetting {
+            r#type: kind,
+            setting,
+            changed: changed.map(|(Actor { id, role }, at)| Change {
+                at: Moment(at),
+                by: id.as_str().to_owned(),
+                role,
+            }),
+        });
+        Self {
+            workspace: member.workspace.as_str().to_owned(),
+            display_name: found.display_name,
+            settings: settings.collect(),
+        }
+    }
+}
+
+fn tag(found: &WorkspaceSettings) -> Tag {
+    Tag::new(format!("s{}", found.version))
+}
+
+impl From<SettingRefusal> for Problem {
+    fn from(refusal: SettingRefusal) -> Self {
+        match refusal {
+            SettingRefusal::Stale { .. } => changed_meanwhile(&refusal.to_string()),
+        }
+    }
+}
+
+/// Read a workspace's settings
+///
+/// What is set for each type of notification, who set it, and when. A type that nobody set is enabled. For owners, super admins and admins.
+#[utoipa::path(get, path = "/v1/workspaces/{workspace}/settings", tag = "Settings",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    responses((status = 200, description = "The settings.", body = Settings)))]
+pub(in crate::control) async fn settings(
+    State(api): State<Api>,
+    member: Member,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    member.require(Action::ReadSettings, Target::Workspace)?;
+    let found = api.policy().admin().settings(&member.workspace).await?;
+    let tag = tag(&found);
+    Ok(conditions.show(&tag, Json(Settings::of(&member, found))))
+}
+
+/// Change a type's setting
+///
+/// Disabled: nobody is notified. Enabled: each person decides. Enforced: everybody is notified and nobody can turn it off; what people
+/// had chosen is kept, and counts again when enforcement ends. The change is in the audit trail. For owners, super admins and admins.
+#[utoipa::path(put, path = "/v1/workspaces/{workspace}/settings/{type}", tag = "Settings",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("type" = NotificationType, Path, description = "The type."),
+        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    request_body = NewSetting,
+    responses((status = 200, description = "The settings with the change.", body = SettingsChanged)))]
+pub(in crate::control) async fn change_setting(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, type_name)): Named<(String, String)>,
+    conditions: Conditions,
+    Body(new): Body<NewSetting>,
+) -> Result<Response, Problem> {
+    member.require(Action::ChangeSettings, Target::Workspace)?;
+    let kind = kind(&type_name)?;
+    let admin = api.policy().admin();
+    let mut expected = None;
+    if conditions.names_a_version() {
+        let seen = admin.settings(&member.workspace).await?;
+        conditions.require(&tag(&seen), &SettingRefusal::Stale { current: seen.version }.to_string())?;
+        expected = Some(seen.version);
+    }
+    let (workspace, actor) = (member.workspace.clone(), actor(&member));
+    let change = SettingChange { workspace, kind, setting: new.setting, expected, actor, at: api.now() };
+    let done = admin.set(&change).await?;
+    let found = admin.settings(&member.workspace).await?;
+    let (tag, settings) = (tag(&found), Settings::of(&member, found));
+    let in_force_within_s = in_force_within_s(done, api.ttl_s());
+    let answer = Json(SettingsChanged { in_force_within_s, settings });
+    Ok(Conditions::default().show(&tag, answer).into_response())
+}

@@ -1,0 +1,70 @@
+//! How often one person may call: GCRA, which gives back room steadily instead of by the minute.
+//!
+//! Counted in this process, so several replicas allow that many times more: it protects the store from one caller's loop, it is no
+//! quota. A person whose room is whole again is forgotten, so memory is bounded by those who called within the last minutes.
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::event::UserId;
+
+/// Calls between two sweeps of those whose room is whole again: some milliseconds of work.
+const SWEEP_EVERY: u32 = 4_096;
+
+/// Everybody's room.
+pub(super) struct Callers {
+    limiter: DefaultKeyedRateLimiter<UserId>,
+    clock: DefaultClock,
+    calls: AtomicU32,
+}
+
+impl Callers {
+    /// Zeroes count as ones.
+    pub(super) fn new(per_minute: u32, burst: u32) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(burst));
+        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), calls: AtomicU32::new(0) }
+    }
+
+    /// Takes a call's room.
+    ///
+    /// # Errors
+    /// How long the person has to wait for room.
+    pub(super) fn take(&self, person: &UserId) -> Result<(), Duration> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(person).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_person_has_room_of_their_own() {
+        // The burst at once and then one every half minute; somebody else is not kept waiting.
+        let callers = Callers::new(2, 3);
+        let (ada, jonas) = (UserId::new("ada").unwrap(), UserId::new("jonas").unwrap());
+        for _ in 0..3 {
+            assert_eq!(callers.take(&ada), Ok(()));
+        }
+        let wait = callers.take(&ada).unwrap_err();
+        assert!((Duration::from_secs(25)..=Duration::from_secs(30)).contains(&wait), "{wait:?}");
+        assert_eq!(callers.take(&jonas), Ok(()));
+    }
+
+    #[test]
+    fn who_has_all_their_room_is_forgotten() {
+        // A million different callers are not a million entries.
+        let callers = Callers::new(60_000, 1);
+        for n in 0..3 * SWEEP_EVERY {
+            callers.take(&UserId::new(format!("user-{n}")).unwrap()).ok();
+        }
+        assert!(callers.limiter.len() < 3 * SWEEP_EVERY as usize, "{}", callers.limiter.len());
+    }
+}

@@ -1,0 +1,116 @@
+//! How values look in JSON, and how the interface's description shows them.
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::event::{NotificationType, Timestamp};
+use crate::people::{ActorRole, ClosedReason, Happening, Role, Verb};
+use crate::policy::{Preference, Setting};
+use crate::store::{Announced, InForce};
+
+/// A moment, as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(pub(super) Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = self.0.as_millis();
+        let nanos = i32::try_from(millis.rem_euclid(1_000)).unwrap_or_default() * 1_000_000;
+        serializer.collect_str(&prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos })
+    }
+}
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Moment {}
+
+/// A domain's closed set of words, described from the words themselves.
+macro_rules! words {
+    ($($kind:ty, $name:literal, $description:literal: $words:expr;)*) => {$(
+        impl PartialSchema for $kind {
+            fn schema() -> RefOr<Schema> {
+                let words: Vec<&'static str> = $words;
+                ObjectBuilder::new().schema_type(Type::String).description(Some($description)).enum_values(Some(words)).into()
+            }
+        }
+
+        impl ToSchema for $kind {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    )*};
+}
+
+words! {
+    NotificationType, "NotificationType", "A type of notification.": Self::ALL.map(Self::name).to_vec();
+    Setting, "Setting", "What a workspace set for a type: nobody is notified, each person decides, or everybody is notified and nobody can \
+        turn it off.": [Self::Disabled, Self::Enabled, Self::Enforced].map(Self::name).to_vec();
+    Preference, "Preference", "What a person set for a type.": [Self::On, Self::Off].map(Self::name).to_vec();
+    Role, "Role", "What a person is in a workspace.": Self::ALL.map(Self::name).to_vec();
+    Verb, "Verb", "What was answered; deny_not_me: the person did not start it.":
+        [Self::Approve, Self::Deny, Self::DenyNotMe].map(Self::name).to_vec();
+    ClosedReason, "ClosedReason", "Why a request ended without an answer.":
+        [Self::Expired, Self::Superseded, Self::Cancelled].map(Self::name).to_vec();
+    Happening, "Happening", "What happened to a notification.": Self::ALL.map(Self::name).to_vec();
+    ActorRole, "ActorRole", "By which right somebody acted.":
+        Role::ALL.map(Self::Of).into_iter().chain([Self::Operator]).map(Self::name).collect();
+}
+
+/// Seconds after which a change is in force everywhere at the latest; 0: it is, within milliseconds.
+pub(super) fn in_force_within_s(done: InForce, ttl_s: u32) -> u32 {
+    announced_within_s(done.announced.unwrap_or(Announced::Everywhere), ttl_s)
+}
+
+/// The same.
+pub(super) fn announced_within_s(announced: Announced, ttl_s: u32) -> u32 {
+    match announced {
+        Announced::Everywhere => 0,
+        Announced::NotYet => ttl_s,
+    }
+}
+
+/// Serialises a closed set by its name.
+pub(super) fn by_name<S: Serializer>(role: &ActorRole, serializer: S) -> Result<S::Ok, S::Error> {
+    role.name().serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_rfc_3339() {
+        // Milliseconds are kept; moments before 1970 too.
+        for (millis, text) in [
+            (1_700_000_000_000, "2023-11-14T22:13:20Z"),
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(serde_json::to_value(Moment(Timestamp(millis))).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn described_words_are_the_ones_that_are_sent() {
+        // A word that serde writes and the description lacks would be an answer that nobody expects.
+        let described = |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap()["enum"].clone();
+        assert_eq!(described(NotificationType::schema()), serde_json::to_value(NotificationType::ALL).unwrap());
+        let settings = [Setting::Disabled, Setting::Enabled, Setting::Enforced];
+        assert_eq!(described(Setting::schema()), serde_json::to_value(settings).unwrap());
+        assert_eq!(described(Preference::schema()), serde_json::to_value([Preference::On, Preference::Off]).unwrap());
+        assert_eq!(described(Role::schema()), serde_json::to_value(Role::ALL).unwrap());
+        assert_eq!(described(Verb::schema()), serde_json::json!(["approve", "deny", "deny_not_me"]));
+        assert_eq!(described(Happening::schema()), serde_json::to_value(Happening::ALL).unwrap());
+        assert_eq!(described(ActorRole::schema()).as_array().unwrap().len(), Role::ALL.len() + 1);
+        assert_eq!(described(ClosedReason::schema()), serde_json::json!(["expired", "superseded", "cancelled"]));
+    }
+}

@@ -1,0 +1,11 @@
+//! The API as its callers meet it: over HTTP, signed in at the sandbox's issuer, on both databases.
+//!
+//! Every answer that any of these tests gets is held against the API's own description: its status, its problem, its shape.
+mod changes;
+mod described;
+mod limits;
+mod pages;
+mod process;
+mod requests;
+mod roles;
+mod support;

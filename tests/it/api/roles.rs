@@ -1,0 +1,128 @@
+//! Who may do what: every endpoint, every role, in their own workspace and in another, and without a token.
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use watchbell::store::Policy;
+
+use super::described::operations;
+use super::support::Served;
+use crate::store_support::over_both;
+
+/// The columns: personas of the sandbox's issuer who are owner, super admin, admin and user of `acme`. `elsewhere` owns another workspace.
+const PERSONAS: [&str; 4] = ["owner", "super_admin", "admin", "user"];
+
+/// One endpoint, with what `{user}` is: the answers to owner, super admin, admin and user of the workspace. Whoever belongs to another
+/// workspace is answered 404, whatever the endpoint, and who has no token 401. `me` stands for whoever calls.
+struct Row(&'static str, &'static str, &'static str, [u16; 4]);
+
+const W: &str = "/v1/workspaces/{workspace}";
+
+/// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
+#[rustfmt::skip]
+const TABLE: [Row; 18] = [
+    Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
+    Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
+    Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
+    Row("GET",    "/me/preferences",                "",       [200, 200, 200, 200]),
+    Row("PUT",    "/me/preferences/{type}",         "",       [200, 200, 200, 200]),
+    Row("POST",   "/me/preferences/turn-off-all",   "",       [200, 200, 200, 200]),
+    // Nobody has that device: who may not would be told 403.
+    Row("PUT",    "/me/devices/{device}/quiet",     "",       [404, 404, 404, 404]),
+    Row("GET",    "/me/requests",                   "",       [200, 200, 200, 200]),
+    // Nobody was asked that: who may not would be told 403.
+    Row("GET",    "/me/requests/{type}/{event}",    "",       [503, 503, 503, 503]),
+    Row("GET",    "/me/recent",                     "",       [200, 200, 200, 200]),
+    Row("GET",    "/users/{user}/recent",           "nina",   [200, 200, 200, 403]),
+    Row("DELETE", "/users/{user}/data",             "me",     [200, 200, 200, 200]),
+    Row("DELETE", "/users/{user}/data",             "nina",   [200, 200, 403, 403]),
+    Row("DELETE", "/users/{user}/data",             "jonas",  [200, 200, 403, 200]),
+    Row("DELETE", "/users/{user}/data",             "benita", [200, 200, 200, 403]),
+    Row("DELETE", "/users/{user}/data",             "samira", [200, 200, 403, 403]),
+    Row("DELETE", "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
+    Row("GET",    "/users/{user}/recent",           "ada",    [200, 200, 200, 403]),
+];
+
+/// Endpoints that are in no workspace: whoever is signed in.
+const WITHOUT_WORKSPACE: [(&str, &str); 1] = [("GET", "/v1/me")];
+
+/// The body that an endpoint takes.
+fn body_of(path: &str) -> Option<Value> {
+    match path {
+        "/settings/{type}" => Some(json!({"setting": "enabled"})),
+        "/me/preferences/{type}" => Some(json!({"preference": "off"})),
+        "/me/devices/{device}/quiet" => Some(json!({"quiet": true})),
+        _ => None,
+    }
+}
+
+/// An address with its names filled in.
+fn address(path: &str, workspace: &str, user: &str) -> String {
+    let names = [
+        ("{workspace}", workspace),
+        ("{user}", user),
+        ("{type}", "identity_verification"),
+        ("{device}", "phone"),
+        ("{event}", "e1"),
+    ];
+    names.iter().fold(format!("{W}{path}"), |path, (name, value)| path.replace(name, value))
+}
+
+#[test]
+fn every_endpoint_is_in_the_table() {
+    // An endpoint without a row would be one whose rights nobody stated.
+    let stated = TABLE.iter().map(|Row(method, path, ..)| ((*method).to_owned(), format!("{W}{path}")));
+    let more = WITHOUT_WORKSPACE.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+    let stated: BTreeSet<_> = stated.chain(more).collect();
+    let described: BTreeSet<_> = operations(&watchbell::control::document()).into_iter().collect();
+    let missing: Vec<_> = described.difference(&stated).collect();
+    let gone: Vec<_> = stated.difference(&described).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not in the table: {missing:?}; no endpoint any more: {gone:?}");
+}
+
+over_both! {
+    /// The table, asked: role by role, in the own workspace, in another one, and without a token.
+    async fn who_may_do_what(policy: Policy) {
+        let served = Served::with(policy, |api| api.requests_burst = 10_000).await;
+        let users = ["ada", "samira", "benita", "jonas"];
+        for Row(method, path, user, expected) in TABLE {
+            let call = |persona: &str, workspace: &str, user: &str| {
+                let call = served.call_as(persona, method, &address(path, workspace, user));
+                if let Some(body) = body_of(path) { call.json(&body) } else { call }
+            };
+            for (column, persona) in PERSONAS.into_iter().enumerate() {
+                // Roles of others are known as of their last call, and erasing forgets them.
+                for other in PERSONAS {
+                    assert_eq!(served.get(other, "/v1/me").await.status, 200);
+                }
+                let user = if user == "me" { users[column] } else { user };
+                let told = format!("{persona} {method} {path} of {user:?}");
+                assert_eq!(call(persona, "acme", user).status().await, expected[column], "{told}");
+                for foreign in ["initech", "not%20an%20id"] {
+                    let answer = call(persona, foreign, user).answer().await;
+                    assert_eq!((answer.status, answer.problem()), (404, "no-workspace"), "{told} in {foreign}");
+                }
+            }
+            // The owner of another workspace, and an operator who belongs to none, are nobody here.
+            for stranger in ["elsewhere", "operator"] {
+                assert_eq!(call(stranger, "acme", "jonas").status().await, 404, "{stranger} {method} {path}");
+            }
+            let mut nobody = served.call(method, &address(path, "acme", "jonas"));
+            if let Some(body) = body_of(path) {
+                nobody = nobody.json(&body);
+            }
+            assert_eq!(nobody.answer().await.problem(), "no-token", "{method} {path}");
+        }
+        for (method, path) in WITHOUT_WORKSPACE {
+            for persona in PERSONAS.into_iter().chain(["elsewhere", "operator"]) {
+                assert_eq!(served.call_as(persona, method, path).status().await, 200, "{persona} {method} {path}");
+            }
+            assert_eq!(served.call(method, path).answer().await.problem(), "no-token");
+        }
+        // Ada owns acme and is a user of globex: there she is one.
+        let me = served.get("owner", "/v1/me").await.body;
+        let roles = json!([{"workspace": "acme", "role": "owner"}, {"workspace": "globex", "role": "user"}]);
+        assert_eq!((&me["user"], &me["operator"], &me["workspaces"]), (&json!("ada"), &json!(false), &roles));
+        assert_eq!(served.get("owner", "/v1/workspaces/globex/settings").await.problem(), "not-allowed");
+        assert_eq!(served.get("owner", "/v1/workspaces/globex/me/preferences").await.status, 200);
+    }
+}
