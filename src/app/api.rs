@@ -1,4 +1,5 @@
-//! The API's process: the HTTP side, the outbox's publishers and the duties, made in the order of their needs and ended in reverse.
+//! The API's process: the HTTP side, the outbox's publishers, the projector and the duties, made in the order of their needs and ended
+//! in reverse.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, duties, observe};
+use super::{StartError, duties, observe, projector};
 use crate::config::Config;
 use crate::control::auth::Authenticator;
 use crate::control::{self, Api};
+use crate::event::Limits;
 use crate::kafka::client::Clients;
 use crate::kafka::forwarder::KafkaForwarder;
+use crate::kafka::source::SourceHandle;
 use crate::seam::{OutboxTopic, SystemClock};
 use crate::store::{self, Policy};
 use crate::telemetry::{Component, Readiness};
@@ -24,6 +27,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 pub struct ApiServer {
     policy: Policy,
     forwarder: KafkaForwarder,
+    source: SourceHandle,
+    projector: JoinHandle<()>,
     duties: JoinSet<()>,
     stop: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
@@ -53,14 +58,20 @@ impl ApiServer {
         let api = Api::new(policy.clone(), authenticator, clock, config.api.clone(), config.policy.ttl_s);
         let serving = axum::serve(listener, control::router(api));
         let http = tokio::spawn(serving.with_graceful_shutdown(http_stop.clone().cancelled_owned()).into_future());
+        let (source, handle) = projector::start(config, &clients).await?;
+        let limits = Limits { recipients_max: config.fanout.recipients_max };
+        let projector = tokio::spawn(projector::run(source, policy.requests(), limits));
         let drain_deadline = config.api.drain_deadline();
-        Ok(Self { policy, forwarder, duties, stop, http, http_stop, drain_deadline })
+        Ok(Self { policy, forwarder, source: handle, projector, duties, stop, http, http_stop, drain_deadline })
     }
 
     /// Publishes the numbers that are only worth looking up when somebody looks.
     pub fn export(&self) -> impl Fn() + Send + Sync + use<> {
-        let (policy, forwarder) = (self.policy.clone(), self.forwarder.clone());
-        move || observe::export_shared(&policy, &forwarder)
+        let (policy, forwarder, source) = (self.policy.clone(), self.forwarder.clone(), self.source.clone());
+        move || {
+            observe::export_shared(&policy, &forwarder);
+            observe::export_sources(std::slice::from_ref(&source));
+        }
     }
 
     /// Ends in order. Returns whether every request in flight got its answer in time.
@@ -69,6 +80,11 @@ impl ApiServer {
         self.http_stop.cancel();
         let drained = tokio::time::timeout(self.drain_deadline, &mut self.http).await.is_ok();
         self.http.abort();
+        let by = Instant::now() + FLUSH;
+        self.source.stop(by.into_std());
+        if tokio::time::timeout_at(by + FLUSH, &mut self.projector).await.is_err() {
+            self.projector.abort();
+        }
         self.stop.cancel();
         let by = Instant::now() + FLUSH;
         let ended = async { while self.duties.join_next().await.is_some() {} };

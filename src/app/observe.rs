@@ -60,6 +60,11 @@ pub(super) fn export(policy: &Policy, forwarder: &KafkaForwarder, sources: &[Sou
     for (kind, longest) in NotificationType::ALL.into_iter().zip(lanes.longest()) {
         gauge!("watchbell_key_backlog_max", "type" => kind.name()).set(longest as f64);
     }
+    export_sources(sources);
+}
+
+/// The same of the groups that a process reads in.
+pub(super) fn export_sources(sources: &[SourceHandle]) {
     for source in sources {
         let view = source.view();
         let group = view.group.to_string();

@@ -45,7 +45,8 @@ fn summary(config: &Config) -> String {
     let (kafka, topics) = (&config.kafka, &config.topics);
     let sasl = kafka.security.sasl_mechanism.map_or(String::new(), |mechanism| format!(" {}", mechanism.name()));
     line("Kafka", format!("{} over {}{sasl}", kafka.bootstrap_servers, kafka.security.protocol.name()));
-    line("groups", format!("{}, {}, {}", kafka.group, kafka.jobs_group(), kafka.withdraw_group()));
+    let groups = [kafka.group.clone(), kafka.jobs_group(), kafka.withdraw_group(), kafka.requests_group()];
+    line("groups", groups.join(", "));
     let events = crate::event::NotificationType::ALL.map(|kind| topics.event(kind));
     line(
         "reads",

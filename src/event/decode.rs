@@ -91,9 +91,25 @@ pub fn decode(
     limits: Limits,
     now: Timestamp,
 ) -> Result<Incoming, DecodeError> {
+    check_envelope(envelope(payload)?, headers, topic, limits, now)
+}
+
+/// As [`decode`], with the body as it was written beside it: a request shows more of it than any notification.
+pub fn decode_whole(
+    payload: Option<&[u8]>,
+    headers: &Headers,
+    topic: NotificationType,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<(Incoming, Option<WireBody>), DecodeError> {
+    let envelope = envelope(payload)?;
+    let body = envelope.body.clone();
+    Ok((check_envelope(envelope, headers, topic, limits, now)?, body))
+}
+
+fn envelope(payload: Option<&[u8]>) -> Result<wire::Event, DecodeError> {
     let bytes = payload.filter(|bytes| !bytes.is_empty()).ok_or(DecodeError::Empty)?;
-    let envelope = wire::Event::decode(unframe(bytes)?).map_err(|error| DecodeError::NotProtobuf(error.to_string()))?;
-    check_envelope(envelope, headers, topic, limits, now)
+    wire::Event::decode(unframe(bytes)?).map_err(|error| DecodeError::NotProtobuf(error.to_string()))
 }
 
 fn check_envelope(
@@ -300,7 +316,7 @@ fn name(field: &'static str, value: String) -> Result<String, DecodeError> {
 
 /// An optional text for people: the whole graphemes of its beginning. Nobody is left without a notification because a browser calls itself
 /// something long; a phone shows less of it anyway.
-fn text(mut value: String) -> String {
+pub(crate) fn text(mut value: String) -> String {
     if value.len() > NAME_BYTES_MAX {
         let ends = value.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len());
         let end = ends.take_while(|end| *end <= NAME_BYTES_MAX).last().unwrap_or(0);

@@ -2,7 +2,8 @@
 //!
 //! The point: whatever leaves [`decode()`] is complete and within its limits, so nothing behind it checks again. This module is the only
 //! one that reads upstream's protobuf. It deliberately drops what Watchbell never needs (the IP address, the location, the match
-//! number itself), so that those cannot leak into a push, a job, a log or an outcome.
+//! number itself), so that those cannot leak into a push, a job, a log or an outcome; [`decode_whole`] has them beside it, for what awaits an
+//! answer.
 //!
 //! It fails closed: bytes that are no event give a [`DecodeError`] with a precise reason, and the caller dead-letters them as they are.
 //!
@@ -13,7 +14,8 @@ mod id;
 mod time;
 pub mod wire;
 
-pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, to_timestamp, wire_body};
+pub(crate) use decode::text;
+pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, decode_whole, to_timestamp, wire_body};
 pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use time::Timestamp;

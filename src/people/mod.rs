@@ -8,6 +8,7 @@
 mod activity;
 mod audit;
 pub mod codec;
+pub mod codec_event;
 mod device;
 mod page;
 mod preference;

@@ -36,6 +36,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "watchbell_policy_unreadable_rows_total",
         "Reads of a row that this version cannot read and whose owner waits, by kind: user, workspace: alert on it",
     ),
+    (
+        Counter,
+        "watchbell_requests_projected_total",
+        "Events that await an answer and cancels, once for each person, by result: open, closed, known, cancelled, over, unreadable",
+    ),
     (Counter, "watchbell_sign_ins_refused_total", "Requests whose sign-in token does not count, by reason"),
     (Counter, "watchbell_signing_key_fetches_total", "Fetches of the issuer's keys, by result"),
     (Counter, "watchbell_policy_unannounced_changes_total", "Changes of policy that others see after one TTL only"),

@@ -68,6 +68,11 @@ impl KafkaConfig {
         format!("{}.withdraw", self.group)
     }
 
+    /// The group in which the API reads what awaits people's answers.
+    pub fn requests_group(&self) -> String {
+        format!("{}.requests", self.group)
+    }
+
     /// How long records in flight may take to end when their partition is revoked.
     pub fn revoke_drain(&self) -> Duration {
         Duration::from_millis(self.revoke_drain_ms.into())

@@ -6,6 +6,7 @@ mod described;
 mod limits;
 mod pages;
 mod process;
+mod projector;
 mod requests;
 mod roles;
 mod support;

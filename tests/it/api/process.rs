@@ -18,19 +18,19 @@ use crate::support::services::{shared_kafka, shared_postgres_database};
 use crate::support::stage::{CEILING, Stage};
 use crate::support::{SOON, block_on, eventually};
 
-fn stage() -> Stage {
+pub fn stage() -> Stage {
     Stage::bare(&shared_kafka(), 1, shared_postgres_database(), SandboxConfig::default(), "")
 }
 
 /// The stage's configuration, with its issuer.
-fn config(stage: &Stage) -> String {
+pub fn config(stage: &Stage) -> String {
     let (issuer, ca) = (stage.sandbox.issuer(), stage.sandbox.ca_file().display());
     let (url, audience) = (issuer.url(), issuer.audience());
     format!("{}[auth]\nissuer = {url:?}\naudience = [{audience:?}]\nca_file = \"{ca}\"\n", stage.config())
 }
 
 /// Status and body of an admin's call.
-fn call(api: &Watchbell, stage: &Stage, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+pub fn call(api: &Watchbell, stage: &Stage, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
     let token = stage.sandbox.issuer().token("admin").unwrap();
     let url = format!("http://127.0.0.1:{}{path}", api.api_port);
     block_on(async {

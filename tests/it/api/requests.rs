@@ -63,7 +63,7 @@ over_both! {
             ("otp_received/e1", "no-such-request"),
             ("passkey/e1", "no-such-type"),
             ("trusted_device/a%20b", "no-such-id"),
-            ("trusted_device/%ff", "no-such-address"),
+            ("trusted_device/%ff", "no-workspace"),
         ] {
             let answer = served.get("owner", &format!("{PENDING}/{address}")).await;
             assert_eq!((answer.status, answer.problem()), (404, problem), "{address}");

@@ -32,7 +32,7 @@ async fn me(caller: Caller) -> String {
 async fn settings(member: Member, caller: Caller) -> Result<String, Problem> {
     assert_eq!(member.user, caller.user);
     member.require(Action::ChangeSettings, Target::Workspace)?;
-    Ok(member.role.name().to_owned())
+    Ok(member.role.words().to_owned())
 }
 
 async fn reset(member: Member, Path((_, user)): Path<(String, String)>) -> Result<String, Problem> {

@@ -1,0 +1,151 @@
+//! Events that ask become requests that people answer: read in a group of the API's own, so that several processes share the work.
+//!
+//! The point: a record's offset is finished after the transaction that holds its requests and what upstream hears of them. Killed between
+//! the two, the record is read again and changes nothing, because what is there is known. Records of one key are projected in their order,
+//! so that upstream hears of a request before it hears of its end; what is read out of order after all (a cancel before its event, an
+//! older event after a newer one) the transactions put right.
+//!
+//! What cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting: while the
+//! store does not answer, records wait in Kafka.
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use metrics::counter;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use crate::config::Config;
+use crate::event::{Limits, NotificationType};
+use crate::kafka::client::Clients;
+use crate::kafka::source::{Source, SourceHandle, Subscription};
+use crate::people::codec_event::{Asked, decode_asked};
+use crate::seam::{Budget, Clock, Feed, LeaseState, Record, RecordSource, SystemClock, Unavailable};
+use crate::store::{Projected, Requests};
+
+/// Records of a type that are worked on at once: more than the store does at once, so that it never waits for Kafka.
+const IN_FLIGHT: usize = 64;
+/// Keys are spread over so many lanes, each of which projects one record after the other: as many as the store does at once.
+const LANES: usize = 16;
+/// Between two tries while the store does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Joins the group. The brokers may come later.
+pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source, SourceHandle), StartError> {
+    let kinds = NotificationType::ALL.into_iter().filter(|kind| kind.is_actionable());
+    let topics: Vec<_> = kinds.map(|kind| (config.topics.event(kind).to_owned(), Feed::Event(kind))).collect();
+    let budgets: HashMap<_, _> = topics.iter().map(|(_, feed)| (*feed, Budget::new(IN_FLIGHT))).collect();
+    let prefetch_kib = config.kafka.prefetch_budget_mib * 1024;
+    let subscription = Subscription { group: config.kafka.requests_group(), topics, prefetch_kib };
+    let clients = clients.clone();
+    // Asking the brokers for their partitions blocks.
+    let source = tokio::task::spawn_blocking(move || Source::start(&clients, subscription, budgets)).await??;
+    let handle = source.handle();
+    Ok((source, handle))
+}
+
+/// Projects what it reads until the source is closed and everything that it handed out has come to an end.
+pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limits: Limits) {
+    let tasks = TaskTracker::new();
+    // What waits in the lanes is bounded by the budgets.
+    let lanes: [UnboundedSender<Record>; LANES] = std::array::from_fn(|_| {
+        let (enter, mut records) = unbounded_channel();
+        let requests = requests.clone();
+        tasks.spawn(async move {
+            while let Some(record) = records.recv().await {
+                one(&requests, record, limits).await;
+            }
+        });
+        enter
+    });
+    let hasher = RandomState::new();
+    while let Some(batch) = source.receive().await {
+        for record in batch {
+            let hash = match record.key.as_deref() {
+                Some(key) => hasher.hash_one(key),
+                None => record.offset.unsigned_abs(),
+            };
+            // A lane ends after the last of its senders, which is here.
+            lanes[(hash % LANES as u64) as usize].send(record).ok();
+        }
+    }
+    drop(lanes);
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn one(requests: &Requests, record: Record, limits: Limits) {
+    let done = AssertUnwindSafe(project(requests, &record, limits)).catch_unwind().await;
+    let (lease, offset) = (&record.lease, record.offset);
+    match done {
+        Ok(true) => lease.finish(offset),
+        Ok(false) => lease.abandon(offset),
+        Err(_) => {
+            tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a record could not be projected");
+            lease.abandon(offset);
+        }
+    }
+}
+
+/// Whether the record is done with; false if its partition went first.
+async fn project(requests: &Requests, record: &Record, limits: Limits) -> bool {
+    let Feed::Event(kind) = record.feed else { return true };
+    let (payload, key) = (record.payload.as_deref(), record.key.as_deref());
+    let asked = match decode_asked(payload, &record.headers, key, kind, limits, SystemClock.now()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let (lease, reason) = (&record.lease, error.reason());
+            tracing::debug!(topic = %lease.topic(), partition = lease.partition(), offset = record.offset, reason, "unreadable");
+            count(kind, "unreadable");
+            return true;
+        }
+    };
+    loop {
+        if record.lease.state() == LeaseState::Fenced {
+            return false;
+        }
+        match apply(requests, &asked, kind, key).await {
+            Ok(()) => return true,
+            Err(unavailable) => {
+                tracing::debug!(%unavailable, "a record waits for the store");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn apply(
+    requests: &Requests,
+    asked: &Asked,
+    kind: NotificationType,
+    key: Option<&[u8]>,
+) -> Result<(), Unavailable> {
+    match asked {
+        Asked::Requests(projections) => {
+            for projection in projections {
+                count(
+                    kind,
+                    match requests.project(projection, SystemClock.now()).await? {
+                        Projected::Open => "open",
+                        Projected::Closed(_) => "closed",
+                        Projected::Known => "known",
+                    },
+                );
+            }
+        }
+        Asked::Cancelled(ids, until) => {
+            for id in ids {
+                let cancelled = requests.cancel(id, key, *until, SystemClock.now()).await?;
+                count(kind, if cancelled { "cancelled" } else { "over" });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn count(kind: NotificationType, result: &'static str) {
+    counter!("watchbell_requests_projected_total", "type" => kind.name(), "result" => result).increment(1);
+}
