@@ -42,7 +42,8 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     counter!("watchbell_api_requests_total", &labels).increment(1);
     histogram!("watchbell_api_seconds", "route" => route.to_owned()).record(took.as_secs_f64());
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(request_id = ?id, method, route, status = status.as_u16(), problem, took_ms, "answered");
+    let request_id = id.to_str().unwrap_or_default();
+    tracing::info!(request_id, method, route, status = status.as_u16(), problem, took_ms, "answered");
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NOTHING));
