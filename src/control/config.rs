@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn a_section_that_cannot_work_is_told() {
         // Each number out of its range and each address that is none by its key; what is shipped is right.
-        let rows: [(fn(&mut ApiConfig), &str); 12] = [
+        type Change = fn(&mut ApiConfig);
+        let rows: [(Change, &str); 12] = [
             (|api| api.http_listen = "localhost".into(), "http_listen must"),
             (|api| api.telemetry_listen = "8082".into(), "telemetry_listen must be address:port"),
             (|api| api.telemetry_listen = api.http_listen.clone(), "telemetry_listen must be another"),
