@@ -67,6 +67,13 @@ impl Config {
         if problems.is_empty() {
             problems.nest("auth", Authenticator::check(&self.auth).err());
         }
+        let (request, store) = (self.api.request_timeout_ms, self.policy.store_timeout_ms);
+        let known = !stand_ins.holds("api.request_timeout_ms") && !stand_ins.holds("policy.store_timeout_ms");
+        if known && request <= store {
+            problems.add(format!(
+                "api.request_timeout_ms ({request}) must be above policy.store_timeout_ms ({store}): a request asks the store at least once"
+            ));
+        }
         problems
     }
 
@@ -116,15 +123,6 @@ impl Config {
             problems.add(format!(
                 "worker.drain_deadline_ms ({drain}) must be above provider.push_timeout_ms ({push}): a push begun just before \
                  the shutdown has to end"
-            ));
-        }
-        let request = known("api.request_timeout_ms", self.api.request_timeout_ms);
-        let store = known("policy.store_timeout_ms", self.policy.store_timeout_ms);
-        if let (Some(request), Some(store)) = (request, store)
-            && request <= store
-        {
-            problems.add(format!(
-                "api.request_timeout_ms ({request}) must be above policy.store_timeout_ms ({store}): a request asks the store at least once"
             ));
         }
         if let (Some(drain), Some(poll)) = (drain, poll)

@@ -229,7 +229,7 @@ impl Environment {
 }
 
 /// The sections of [`Config`].
-pub(super) const SECTIONS: [&str; 14] = [
+pub(super) const SECTIONS: [&str; 15] = [
     "kafka",
     "topics",
     "in_flight",
@@ -240,6 +240,7 @@ pub(super) const SECTIONS: [&str; 14] = [
     "hold",
     "dead_tokens",
     "auth",
+    "api",
     "worker",
     "telemetry",
     "apns",
