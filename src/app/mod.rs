@@ -9,6 +9,7 @@
 mod api;
 mod duties;
 mod observe;
+mod outcome;
 mod projector;
 
 pub use api::ApiServer;

@@ -1,4 +1,4 @@
-//! Events that ask become requests that people answer: read in a group of the API's own, so that several processes share the work.
+//! Events that ask become requests that people answer, and outcomes what they may look back on: read in a group of the API's own, so that several processes share the work.
 //!
 //! The point: a record's offset is finished after the transaction that holds its requests and what upstream hears of them. Killed between
 //! the two, the record is read again and changes nothing, because what is there is known. Records of one key are projected in their order,
@@ -17,7 +17,7 @@ use metrics::counter;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
 
-use super::StartError;
+use super::{StartError, outcome};
 use crate::config::Config;
 use crate::event::{Limits, NotificationType};
 use crate::kafka::client::Clients;
@@ -28,6 +28,10 @@ use crate::store::{Projected, Requests};
 
 /// Records of a type that are worked on at once: more than the store does at once, so that it never waits for Kafka.
 const IN_FLIGHT: usize = 64;
+/// Outcomes that are worked on at once.
+const OUTCOMES_IN_FLIGHT: usize = OUTCOME_LANES * outcome::BATCH_MAX;
+/// Lanes of outcomes, each of which notes many at once.
+const OUTCOME_LANES: usize = 4;
 /// Keys are spread over so many lanes, each of which projects one record after the other: as many as the store does at once.
 const LANES: usize = 16;
 /// Between two tries while the store does not answer.
@@ -36,8 +40,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Joins the group. The brokers may come later.
 pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source, SourceHandle), StartError> {
     let kinds = NotificationType::ALL.into_iter().filter(|kind| kind.is_actionable());
-    let topics: Vec<_> = kinds.map(|kind| (config.topics.event(kind).to_owned(), Feed::Event(kind))).collect();
-    let budgets: HashMap<_, _> = topics.iter().map(|(_, feed)| (*feed, Budget::new(IN_FLIGHT))).collect();
+    let events = kinds.map(|kind| (config.topics.event(kind).to_owned(), Feed::Event(kind)));
+    let topics: Vec<_> = events.chain([(config.topics.outcomes.clone(), Feed::Outcome)]).collect();
+    let budget = |feed| Budget::new(if feed == Feed::Outcome { OUTCOMES_IN_FLIGHT } else { IN_FLIGHT });
+    let budgets: HashMap<_, _> = topics.iter().map(|(_, feed)| (*feed, budget(*feed))).collect();
     let prefetch_kib = config.kafka.prefetch_budget_mib * 1024;
     let subscription = Subscription { group: config.kafka.requests_group(), topics, prefetch_kib };
     let clients = clients.clone();
@@ -61,6 +67,11 @@ pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limit
         });
         enter
     });
+    let outcomes: [UnboundedSender<Record>; OUTCOME_LANES] = std::array::from_fn(|_| {
+        let (enter, records) = unbounded_channel();
+        tasks.spawn(outcome::run(records, requests.clone()));
+        enter
+    });
     let hasher = RandomState::new();
     while let Some(batch) = source.receive().await {
         for record in batch {
@@ -69,10 +80,14 @@ pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limit
                 None => record.offset.unsigned_abs(),
             };
             // A lane ends after the last of its senders, which is here.
-            lanes[(hash % LANES as u64) as usize].send(record).ok();
+            let lane = match record.feed {
+                Feed::Outcome => &outcomes[(hash % OUTCOME_LANES as u64) as usize],
+                _ => &lanes[(hash % LANES as u64) as usize],
+            };
+            lane.send(record).ok();
         }
     }
-    drop(lanes);
+    drop((lanes, outcomes));
     tasks.close();
     tasks.wait().await;
 }

@@ -50,6 +50,7 @@ struct GroupNames {
     events: String,
     jobs: String,
     withdraw: String,
+    requests: String,
 }
 
 impl GroupNames {
@@ -58,6 +59,7 @@ impl GroupNames {
             Group::Events => &self.events,
             Group::Jobs => &self.jobs,
             Group::Withdraw => &self.withdraw,
+            Group::Requests => &self.requests,
         }
     }
 }
@@ -102,6 +104,7 @@ impl KafkaForwarder {
                 events: config.group.clone(),
                 jobs: config.jobs_group(),
                 withdraw: config.withdraw_group(),
+                requests: config.requests_group(),
             },
         });
         let served = Arc::clone(&inner);
@@ -278,7 +281,7 @@ impl Forwarder for KafkaForwarder {
                 let urgency = match letter.feed {
                     Feed::Job(urgency, _) => urgency,
                     // What a newer worker holds may be anything: nobody must wait longer than they have to.
-                    Feed::Event(_) | Feed::Hold(_) | Feed::Redrive | Feed::Decision => Urgency::Urgent,
+                    Feed::Event(_) | Feed::Hold(_) | Feed::Redrive | Feed::Decision | Feed::Outcome => Urgency::Urgent,
                 };
                 let topic = inner.names.job(urgency, Tier::S30);
                 let headers = owned(&headers::of_postponed(&letter.headers, not_before, expires_at));

@@ -162,7 +162,9 @@ pub(super) fn of_dead_record(letter: &RawRecord, reason: &Reason, explanation: &
     put(&mut headers, FEED, feed.unwrap_or(letter.feed.kind()).name());
     let kind = match letter.feed {
         Feed::Event(kind) => Some(kind),
-        Feed::Redrive | Feed::Job(..) | Feed::Hold(_) | Feed::Decision => notification_type(&letter.headers),
+        Feed::Redrive | Feed::Job(..) | Feed::Hold(_) | Feed::Decision | Feed::Outcome => {
+            notification_type(&letter.headers)
+        }
     };
     if let Some(kind) = kind {
         put(&mut headers, TYPE, kind.name());

@@ -9,6 +9,7 @@ mod activity;
 mod audit;
 pub mod codec;
 pub mod codec_event;
+pub mod codec_outcome;
 mod device;
 mod page;
 mod preference;

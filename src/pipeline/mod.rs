@@ -168,6 +168,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             Feed::Hold(_) => Box::pin(self.held(hand, settlement)).await,
             Feed::Redrive => Box::pin(self.redriven(hand, settlement)).await,
             Feed::Decision => Box::pin(self.decision(hand, settlement)).await,
+            Feed::Outcome => self.not_ours(hand, FeedKind::Outcome.name(), settlement),
         }
     }
 
@@ -219,11 +220,18 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             }
             Some(FeedKind::Job | FeedKind::Hold) => self.job(hand, settlement).await,
             Some(FeedKind::Decision) => self.decision(hand, settlement).await,
-            None => {
-                let explanation = format!("the header {} says {feed:?}, which nothing is", event::FEED_HEADER);
-                self.dead_letter(hand, Reason::known("unknown_feed"), explanation, settlement);
+            // Nothing of these is ever dead-lettered, so nothing of them is redriven.
+            Some(FeedKind::Outcome) | None => {
+                let feed = feed.to_owned();
+                self.not_ours(hand, &feed, settlement);
             }
         }
+    }
+
+    /// A record of something that no worker works on.
+    fn not_ours(&self, hand: &mut InHand, feed: &str, settlement: &Arc<Settlement>) {
+        let explanation = format!("the header {} says {feed:?}, which nothing is", event::FEED_HEADER);
+        self.dead_letter(hand, Reason::known("unknown_feed"), explanation, settlement);
     }
 }
 

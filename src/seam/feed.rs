@@ -16,6 +16,8 @@ pub enum Feed {
     Redrive,
     /// Upstream-facing decisions, read for the withdrawals they cause.
     Decision,
+    /// How jobs ended, read by the API for what people may look back on.
+    Outcome,
 }
 
 /// What a topic carries, without the details: the name under which dead letters tell it.
@@ -31,10 +33,12 @@ pub enum FeedKind {
     Redrive,
     /// [`Feed::Decision`].
     Decision,
+    /// [`Feed::Outcome`].
+    Outcome,
 }
 
 impl FeedKind {
-    const ALL: [Self; 5] = [Self::Event, Self::Job, Self::Hold, Self::Redrive, Self::Decision];
+    const ALL: [Self; 6] = [Self::Event, Self::Job, Self::Hold, Self::Redrive, Self::Decision, Self::Outcome];
 
     /// The name in headers.
     pub const fn name(self) -> &'static str {
@@ -44,6 +48,7 @@ impl FeedKind {
             Self::Hold => "hold",
             Self::Redrive => "redrive",
             Self::Decision => "decision",
+            Self::Outcome => "outcome",
         }
     }
 
@@ -62,6 +67,8 @@ pub enum Group {
     Jobs,
     /// Decisions.
     Withdraw,
+    /// What the API projects.
+    Requests,
 }
 
 impl Feed {
@@ -73,6 +80,7 @@ impl Feed {
             Self::Hold(_) => FeedKind::Hold,
             Self::Redrive => FeedKind::Redrive,
             Self::Decision => FeedKind::Decision,
+            Self::Outcome => FeedKind::Outcome,
         }
     }
 
@@ -82,6 +90,7 @@ impl Feed {
             Self::Event(_) => Group::Events,
             Self::Job(..) | Self::Hold(_) | Self::Redrive => Group::Jobs,
             Self::Decision => Group::Withdraw,
+            Self::Outcome => Group::Requests,
         }
     }
 }

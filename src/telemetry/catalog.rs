@@ -38,6 +38,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (
         Counter,
+        "watchbell_outcomes_noted_total",
+        "Outcomes that the API read, by result: noted, without_request (upstream heard nothing), passed_over, unreadable",
+    ),
+    (
+        Counter,
         "watchbell_requests_projected_total",
         "Events that await an answer and cancels, once for each person, by result: open, closed, known, cancelled, over, unreadable",
     ),

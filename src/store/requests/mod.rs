@@ -8,6 +8,7 @@
 //! [`judge`]: crate::people::judge
 mod close;
 mod decide;
+mod endings;
 mod person;
 mod project;
 mod row;
@@ -104,19 +105,7 @@ impl Work {
 
     /// Adds to a person's last 30 days, unless it is there.
     pub(super) async fn happened(&mut self, activity: &Activity) -> Result<(), sqlx::Error> {
-        const ADD: &str = "INSERT INTO activity (workspace, user_id, at, what, type, event, device, reason)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-        let row = [
-            Arg::Text(activity.person.workspace.as_str()),
-            Arg::Text(activity.person.user.as_str()),
-            Arg::Int(activity.at.as_millis()),
-            Arg::Text(activity.what.name()),
-            Arg::Text(activity.kind.name()),
-            Arg::Text(activity.event.as_str()),
-            Arg::Text(activity.device.as_ref().map_or("", crate::event::DeviceId::as_str)),
-            Arg::Text(&activity.reason),
-        ];
-        self.tx.execute(ADD.into(), &row).await
+        self.add_activity(activity).await.map(drop)
     }
 }
 

@@ -1,0 +1,133 @@
+//! An outcome's bytes as what its person may look back on, and what upstream hears of it. Pure.
+use prost::Message as _;
+
+use super::{Activity, Happening, NoticeKind, Person};
+use crate::event::{DeviceId, EventId, Timestamp, UserId, WorkspaceId, to_timestamp, wire};
+
+/// Longest reason that is kept, in bytes: our own are a word, a provider's is cut before it is written.
+const REASON_BYTES_MAX: usize = 128;
+
+/// How a job ended, to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobEnded {
+    /// For the person.
+    pub activity: Activity,
+    /// For upstream, while the request is open; `None` where there is nothing to say, or the type only informs.
+    pub notice: Option<NoticeKind>,
+}
+
+/// Why bytes are no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the record is no outcome: {0}")]
+pub struct OutcomeError(String);
+
+/// Decodes one record of the outcomes' topic. `None` for a withdrawal's, which is no notification, and for a type or an ending that only a
+/// newer version knows.
+pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> {
+    let outcome = wire::Outcome::decode(payload).map_err(|error| OutcomeError(error.to_string()))?;
+    let bad_id = |error: crate::event::IdError| OutcomeError(format!("an id {error}"));
+    let (Some(kind), Some((what, notice))) = (wire::domain_type(outcome.r#type()), meaning(&outcome)) else {
+        return Ok(None);
+    };
+    if outcome.withdrawal {
+        return Ok(None);
+    }
+    let at = outcome.ended_at.and_then(to_timestamp).ok_or_else(|| OutcomeError("it has no time".to_owned()))?;
+    let device = match outcome.device_id.as_str() {
+        "" => None,
+        id => Some(DeviceId::new(id).map_err(bad_id)?),
+    };
+    let mut reason = outcome.reason;
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    let person = Person {
+        workspace: WorkspaceId::new(outcome.workspace_id).map_err(bad_id)?,
+        user: UserId::new(outcome.user_id).map_err(bad_id)?,
+    };
+    let event = EventId::new(outcome.event_id).map_err(bad_id)?;
+    let activity = Activity { person, at: Timestamp(at.as_millis()), what, kind, event, device, reason };
+    Ok(Some(JobEnded { activity, notice: notice.filter(|_| kind.is_actionable()) }))
+}
+
+/// What an ending is to the person and to upstream. A phone that its person made quiet is not told upstream: others ring.
+fn meaning(outcome: &wire::Outcome) -> Option<(Happening, Option<NoticeKind>)> {
+    Some(match outcome.ending() {
+        wire::Ending::Unspecified => return None,
+        wire::Ending::Accepted => (Happening::Delivered, None),
+        wire::Ending::Suppressed => {
+            let notice = match outcome.reason.as_str() {
+                "muted_by_user" => Some(NoticeKind::Muted),
+                "disabled_by_workspace" => Some(NoticeKind::Disabled),
+                "fatigue_guard" => Some(NoticeKind::Guard),
+                _ => None,
+            };
+            (Happening::Suppressed, notice)
+        }
+        wire::Ending::NoDevice => (Happening::Undelivered, Some(NoticeKind::NoDevice)),
+        wire::Ending::Expired | wire::Ending::TokenInvalid | wire::Ending::DeadLettered => {
+            (Happening::Undelivered, Some(NoticeKind::Undeliverable))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(ending: wire::Ending, reason: &str) -> wire::Outcome {
+        wire::Outcome {
+            job_id: vec![0; 16],
+            workspace_id: "acme".into(),
+            r#type: wire::NotificationType::IdentityVerification.into(),
+            event_id: "e1".into(),
+            user_id: "ada".into(),
+            device_id: "d1".into(),
+            ending: ending.into(),
+            reason: reason.into(),
+            ended_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 5_000_000 }),
+            ..Default::default()
+        }
+    }
+
+    fn decoded(outcome: &wire::Outcome) -> Option<JobEnded> {
+        decode_outcome(&outcome.encode_to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_ending_means_something() {
+        // To the person: delivered, suppressed, undelivered, with the reason. To upstream: why nobody may answer from a notification.
+        use wire::Ending as E;
+        let rows = [
+            (E::Accepted, "", Happening::Delivered, None),
+            (E::Suppressed, "muted_by_user", Happening::Suppressed, Some(NoticeKind::Muted)),
+            (E::Suppressed, "disabled_by_workspace", Happening::Suppressed, Some(NoticeKind::Disabled)),
+            (E::Suppressed, "fatigue_guard", Happening::Suppressed, Some(NoticeKind::Guard)),
+            (E::Suppressed, "quiet_device", Happening::Suppressed, None),
+            (E::Suppressed, "withdrawn", Happening::Suppressed, None),
+            (E::Expired, "deadline", Happening::Undelivered, Some(NoticeKind::Undeliverable)),
+            (E::TokenInvalid, "Unregistered", Happening::Undelivered, Some(NoticeKind::Undeliverable)),
+            (E::NoDevice, "", Happening::Undelivered, Some(NoticeKind::NoDevice)),
+            (E::DeadLettered, "BadTopic", Happening::Undelivered, Some(NoticeKind::Undeliverable)),
+        ];
+        for (ending, reason, what, notice) in rows {
+            let ended = decoded(&outcome(ending, reason)).unwrap();
+            assert_eq!((ended.activity.what, ended.notice), (what, notice), "{ending:?} {reason}");
+            assert_eq!((ended.activity.reason.as_str(), ended.activity.at), (reason, Timestamp(1_800_000_000_005)));
+        }
+        let informs = wire::Outcome { r#type: wire::NotificationType::OtpReceived.into(), ..outcome(E::NoDevice, "") };
+        assert_eq!(decoded(&informs).unwrap().notice, None, "nobody waits for an answer");
+    }
+
+    #[test]
+    fn what_says_nothing_to_people_is_passed_over() {
+        // Withdrawals, and what only a newer version knows; what is no outcome is an error.
+        let withdrawal = wire::Outcome { withdrawal: true, ..outcome(wire::Ending::Accepted, "") };
+        let newer = wire::Outcome { r#type: 99, ..outcome(wire::Ending::Accepted, "") };
+        let unknown = wire::Outcome { ending: 99, ..outcome(wire::Ending::Accepted, "") };
+        assert_eq!([withdrawal, newer, unknown].map(|outcome| decoded(&outcome)), [None, None, None]);
+        let without_user = wire::Outcome { user_id: String::new(), ..outcome(wire::Ending::Accepted, "") };
+        let timeless = wire::Outcome { ended_at: None, ..outcome(wire::Ending::Accepted, "") };
+        for broken in [b"\xff".to_vec(), without_user.encode_to_vec(), timeless.encode_to_vec()] {
+            assert!(decode_outcome(&broken).is_err());
+        }
+    }
+}
