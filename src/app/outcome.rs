@@ -47,8 +47,7 @@ async fn note(requests: &Requests, batch: &[Record]) -> bool {
         let without_request = now.since(latest) > REQUEST_MAX;
         match requests.ended(&endings, without_request, now).await {
             Ok(true) => {
-                let result = if without_request { "without_request" } else { "noted" };
-                counter!("watchbell_outcomes_noted_total", "result" => result).increment(endings.len() as u64);
+                counter!("watchbell_outcomes_noted_total", "result" => "noted").increment(endings.len() as u64);
                 return true;
             }
             Ok(false) => tokio::time::sleep(REQUEST_SOON).await,

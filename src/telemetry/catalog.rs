@@ -39,7 +39,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Counter,
         "watchbell_outcomes_noted_total",
-        "Outcomes that the API read, by result: noted, without_request (upstream heard nothing), passed_over, unreadable",
+        "Outcomes that the API read, by result: noted, passed_over, unreadable",
     ),
     (
         Counter,

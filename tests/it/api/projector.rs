@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 use serde_json::Value;
 use watchbell::event::NotificationType::IdentityVerification;
-use watchbell::event::wire;
+use watchbell::event::{NotificationType, wire};
+use watchbell::seam::{Clock as _, SystemClock};
 
 use super::process::{call, config, stage};
 use crate::people::support::heard;
@@ -82,6 +83,64 @@ fn an_event_becomes_a_request() {
     heard.sort();
     assert_eq!(heard, ["Cancelled", "asked[]"]);
     assert_eq!(api.metric("watchbell_requests_projected_total", &["result=\"unreadable\""]), 1.0);
+}
+
+/// An outcome is in Recent once, however often it is written. Upstream hears once why a request does not ring, even where the outcome was
+/// read before its event; nothing of what only informs, nor of what is over.
+#[test]
+fn outcomes_are_noted_and_told() {
+    let stage = stage();
+    let api = ready(&stage);
+    let write = |kind: NotificationType, id: &str, ending: wire::Ending, reason: &str| {
+        let now = SystemClock.now();
+        let outcome = wire::Outcome {
+            job_id: vec![7; 16],
+            workspace_id: "acme".into(),
+            r#type: wire::wire_type(kind).into(),
+            event_id: id.into(),
+            user_id: "benita".into(),
+            ending: ending.into(),
+            reason: reason.into(),
+            ended_at: Some(wire::wire_time(now)),
+            ..Default::default()
+        };
+        stage.producer.send_to(&stage.topics.outcomes, "benita", outcome.encode_to_vec());
+    };
+    stage.producer.send_to(&stage.topics.outcomes, "benita", b"\xff".to_vec());
+    write(IdentityVerification, "e1", wire::Ending::Suppressed, "muted_by_user");
+    write(NotificationType::OtpReceived, "o1", wire::Ending::NoDevice, "");
+    stage.emit(IdentityVerification, &sign_in("e1", ""));
+    let told_of = |id: &str| {
+        let mut heard = heard(&told(&stage), id);
+        heard.sort();
+        heard
+    };
+    eventually("the notice", CEILING, || (told_of("e1") == ["Muted", "asked[]"]).then_some(()));
+    write(IdentityVerification, "e1", wire::Ending::Suppressed, "muted_by_user");
+    stage.emit(IdentityVerification, &cancel("e1"));
+    eventually("the end", CEILING, || (told_of("e1").len() == 3).then_some(()));
+    write(IdentityVerification, "e1", wire::Ending::NoDevice, "");
+    let recent = eventually("what happened", CEILING, || {
+        let (_, body) = call(&api, &stage, "GET", "/v1/workspaces/acme/me/recent", None);
+        (body["items"].as_array().unwrap().len() >= 4).then_some(body)
+    });
+    let mut happened: Vec<_> = recent["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            format!(
+                "{} {} {}",
+                item["event"].as_str().unwrap(),
+                item["what"].as_str().unwrap(),
+                item["reason"].as_str().unwrap_or("")
+            )
+        })
+        .collect();
+    happened.sort();
+    assert_eq!(happened, ["e1 cancelled ", "e1 suppressed muted_by_user", "e1 undelivered ", "o1 undelivered "]);
+    assert_eq!(told_of("e1"), ["Cancelled", "Muted", "asked[]"]);
+    assert_eq!(told_of("o1"), Vec::<String>::new());
 }
 
 /// Processes are killed while events and cancels come in; others take their share over. Each event is asked once and each cancel closes
