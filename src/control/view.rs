@@ -26,7 +26,8 @@ impl Serialize for Moment {
 impl PartialSchema for Moment {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+        let description = "A moment in UTC, as RFC 3339: 2026-01-02T03:04:05.678Z.";
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).description(Some(description)).into()
     }
 }
 

@@ -32,11 +32,11 @@ fn write_page(page: &mut String, document: &Value) -> fmt::Result {
         }
         page.push_str("</ul>");
     }
-    write!(page, "<p>Shapes</p><ul>")?;
+    write!(page, "<div class=\"shapes\"><p>Shapes</p><ul>")?;
     for name in schemas(document).map(|(name, _)| text(name)) {
         write!(page, "<li><a href=\"#shape-{name}\">{name}</a></li>")?;
     }
-    write!(page, "</ul></nav><main id=\"top\"><h1>{title} API</h1>")?;
+    write!(page, "</ul></div></nav><main id=\"top\"><h1>{title} API</h1>")?;
     paragraphs(page, &document["info"]["description"])?;
     page.push_str("<p>For programs: <a href=\"/openapi.json\">openapi.json</a>.</p>");
     for (chapter, operations) in &chapters {
@@ -141,8 +141,8 @@ fn shape(page: &mut String, name: &str, schema: &Value) -> fmt::Result {
     let variants = schema["oneOf"].as_array();
     let bodies: Vec<&Value> = variants.map_or_else(|| vec![schema], |variants| variants.iter().collect());
     for body in bodies {
-        if body["enum"].is_array() {
-            write!(page, "<p>{}</p>", kind(body))?;
+        if !body["properties"].is_object() {
+            write!(page, "<p class=\"kind\">{}</p>", kind(body))?;
         }
         let required: Vec<&str> = body["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if body["properties"].is_object() {
