@@ -2,7 +2,7 @@
 use prost::Message as _;
 
 use super::{Activity, Happening, NoticeKind, Person};
-use crate::event::{DeviceId, EventId, Timestamp, UserId, WorkspaceId, to_timestamp, wire};
+use crate::event::{DeviceId, EventId, UserId, WorkspaceId, to_timestamp, wire};
 
 /// Longest reason that is kept, in bytes: our own are a word, a provider's is cut before it is written.
 const REASON_BYTES_MAX: usize = 128;
@@ -44,7 +44,7 @@ pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> 
         user: UserId::new(outcome.user_id).map_err(bad_id)?,
     };
     let event = EventId::new(outcome.event_id).map_err(bad_id)?;
-    let activity = Activity { person, at: Timestamp(at.as_millis()), what, kind, event, device, reason };
+    let activity = Activity { person, at, what, kind, event, device, reason };
     Ok(Some(JobEnded { activity, notice: notice.filter(|_| kind.is_actionable()) }))
 }
 
@@ -72,6 +72,7 @@ fn meaning(outcome: &wire::Outcome) -> Option<(Happening, Option<NoticeKind>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
 
     fn outcome(ending: wire::Ending, reason: &str) -> wire::Outcome {
         wire::Outcome {
