@@ -3,7 +3,7 @@
 //! The point: as in [`super::projector`], offsets are finished after the commit, and what is read again is there already. An outcome may be
 //! read before its event is projected, because it comes by another topic; so one of which upstream is to hear waits a moment for its
 //! request. It fails by waiting, while the store does not answer.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::counter;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,7 +16,7 @@ use crate::store::Requests;
 pub(super) const BATCH_MAX: usize = 64;
 /// Between two looks for the request of an outcome that was read first.
 const REQUEST_SOON: Duration = Duration::from_millis(50);
-/// An outcome that ended longer ago than this waits for no request: it was projected long ago, or never will be.
+/// An outcome that ended longer ago than this, or has waited for so long, waits for no request: it was projected long ago, or never will be.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 /// Between two tries while the store does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,12 +39,14 @@ async fn note(requests: &Requests, batch: &[Record]) -> bool {
         return true;
     }
     let latest = endings.iter().map(|ended| ended.activity.at).max().unwrap_or_default();
+    let began = Instant::now();
     loop {
         if batch.iter().all(|record| record.lease.state() == LeaseState::Fenced) {
             return false;
         }
         let now = SystemClock.now();
-        let without_request = now.since(latest) > REQUEST_MAX;
+        // Whichever is first: the clock of who wrote it may be ahead of ours.
+        let without_request = now.since(latest).max(began.elapsed()) > REQUEST_MAX;
         match requests.ended(&endings, without_request, now).await {
             Ok(true) => {
                 counter!("watchbell_outcomes_noted_total", "result" => "noted").increment(endings.len() as u64);

@@ -52,6 +52,9 @@ fn the_production_example_passes_once_its_secrets_are_there() {
     assert!(printed.starts_with("OK\n"), "{printed}");
     assert!(printed.contains("apns.development") && printed.contains("PostgreSQL behind Redis"), "{printed}");
     assert!(!printed.contains("password"), "{printed}");
+    // The API starts from the same file.
+    let output = check.args(["--for", "api"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]
