@@ -11,11 +11,13 @@ pub mod codec;
 pub mod codec_event;
 pub mod codec_outcome;
 mod device;
+pub mod enrolment;
 mod page;
 mod preference;
 mod request;
 mod role;
 mod setting;
+pub mod signed;
 
 pub use activity::{Activity, Happening};
 pub use audit::{AuditEntry, Audited};

@@ -55,7 +55,9 @@ const MORE_EDGE: [&str; 4] = ["app", "bench", "control", "main"];
 const DOMAIN: [&str; 5] = ["event", "policy", "people", "notification", "delivery"];
 
 /// Crates that compute and do nothing else.
-const PURE_CRATES: [&str; 10] = [
+const PURE_CRATES: [&str; 13] = [
+    "aws_lc_rs",
+    "base64",
     "bytes",
     "core",
     "fluent_bundle",
@@ -63,13 +65,15 @@ const PURE_CRATES: [&str; 10] = [
     "prost",
     "prost_types",
     "serde",
+    "serde_json",
     "thiserror",
     "unicode_segmentation",
     "uuid",
 ];
 
-/// The parts of the standard library that do input and output, know the time, or wait.
-const IMPURE_STD: [&str; 11] = [
+/// The parts of pure crates and of the standard library that do input and output, throw dice, know the time, or wait.
+const IMPURE: [&str; 12] = [
+    "aws_lc_rs::rand",
     "std::env",
     "std::fs",
     "std::future",
@@ -164,7 +168,7 @@ fn is_pure(layer: Layer, named: &Named) -> Option<&'static str> {
     match layer {
         Layer::Domain(_) => {
             let impure = dependencies().contains(crate_name) && !PURE_CRATES.contains(&crate_name);
-            let impure_std = IMPURE_STD.iter().any(|part| named.names(part));
+            let impure_std = IMPURE.iter().any(|part| named.names(part));
             (impure || impure_std).then_some(RULE)
         }
         Layer::Seam => {
