@@ -11,6 +11,7 @@ mod admin;
 mod cache;
 pub mod config;
 mod database;
+mod devices;
 mod error;
 pub mod import;
 mod outbox;
@@ -32,6 +33,9 @@ mod write;
 
 pub use admin::{Admin, Announced};
 pub use config::PolicyConfig;
+pub use devices::{
+    Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Repeat, Reset, ToReach,
+};
 pub use error::{Failure, OpenError, WriteError};
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};

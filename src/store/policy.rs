@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use super::cache::{Begin, Caches, Limits};
 use super::config::PolicyConfig;
 use super::database::{Database, Missing};
+use super::devices::Devices;
 use super::error::{OpenError, unavailable};
 use super::outbox::{Desk, Outbox};
 use super::read::{EventKey, UserKey};
@@ -138,6 +139,11 @@ impl Policy {
     /// What awaits people's answers.
     pub fn requests(&self) -> Requests {
         Requests::new(Arc::clone(&self.inner))
+    }
+
+    /// People's devices.
+    pub fn devices(&self) -> Devices {
+        Devices::new(Arc::clone(&self.inner))
     }
 
     /// What is still to be written to Kafka.

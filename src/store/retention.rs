@@ -35,7 +35,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 8] = [
+const SWEEPS: [(&str, Duration); 9] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -66,6 +66,12 @@ const SWEEPS: [(&str, Duration); 8] = [
     (
         "DELETE FROM tickets WHERE hash IN (SELECT hash FROM tickets WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1",
         SINGLE_USE_KEPT,
+    ),
+    (
+        "DELETE FROM used_proofs WHERE (key_thumbprint, jti) IN
+            (SELECT key_thumbprint, jti FROM used_proofs WHERE until < $1 ORDER BY until LIMIT $2) RETURNING 1",
+        // Its own time is over: nobody can show it again.
+        Duration::ZERO,
     ),
 ];
 
@@ -116,10 +122,12 @@ impl Database {
 
 impl Work {
     async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
-        const FORGET: [&str; 10] = [
+        const FORGET: [&str; 12] = [
             "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM enrolments WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM rolled_keys WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
             // Open is only what came after the others were cancelled: it has an end of its own before it.

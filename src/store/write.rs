@@ -211,7 +211,7 @@ impl Work {
         }
     }
 
-    async fn put_device(
+    pub(super) async fn put_device(
         &mut self,
         workspace: &WorkspaceId,
         user: &UserId,

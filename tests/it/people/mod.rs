@@ -1,8 +1,11 @@
-//! The people's side of the store, over both databases: settings and their trail, preferences, the outbox, requests.
+//! The people's side of the store, over both databases: settings and their trail, preferences, the outbox, requests, devices.
+mod devices;
 mod erasure;
 mod outbox;
+pub mod phones;
 mod preferences;
 mod races;
 mod requests;
 mod settings;
+mod stories;
 pub mod support;

@@ -1,0 +1,75 @@
+//! Devices: how they are enrolled, promoted, reached, rolled and retired, one transaction each.
+//!
+//! The point: what [`crate::people::enrolment`] rules is judged by what the same transaction read, with the person's row held, so that of
+//! two who try at once the second is judged by what the first did. Of what must be kept secret (challenges, nonces, tickets) only hashes
+//! are stored. A key comes in only within a proof that it made, and a token moves from another row only to whoever was reached by it.
+//!
+//! It deliberately checks no signature, asks no clock and knows no session: callers bring proofs and statements that were verified, and say
+//! whose they are. It fails by [`Failure`]; where the store does not answer in time, whether it was done is not known.
+mod challenge;
+mod list;
+mod once;
+mod promote;
+mod reach;
+mod register;
+mod retire;
+mod roll;
+mod row;
+
+pub use challenge::{Digits, Issued};
+pub use list::Keyed;
+pub use promote::{PromotedBy, Promotion};
+pub use reach::Reached;
+pub use register::{Registered, Repeat, ToReach};
+pub use retire::{Removed, Reset};
+
+use std::sync::Arc;
+
+use super::admin::Announced;
+use super::error::Failure;
+use super::policy::Inner;
+use super::work::{Race, Trouble, Work};
+use crate::people::Person;
+
+/// People's devices. Clones share everything.
+#[derive(Clone)]
+pub struct Devices {
+    inner: Arc<Inner>,
+}
+
+impl Devices {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    async fn work(&self) -> Result<Work, sqlx::Error> {
+        self.inner.store.database.work().await
+    }
+
+    /// Does what `attempt` does and commits it, again if another transaction got in the way; then tells whoever holds a copy.
+    async fn settle<T, R, F>(&self, attempt: impl Fn() -> F) -> Result<(T, Announced), Failure<R>>
+    where
+        F: Future<Output = Result<(T, Work), Trouble<R>>>,
+        R: std::error::Error,
+    {
+        let mut race = Race::default();
+        loop {
+            match attempt().await {
+                Err(trouble) if race.again_after(&trouble) => {}
+                Err(trouble) => return Err(trouble.into()),
+                Ok((done, work)) => match work.commit().await {
+                    Err(error) if race.again(&error) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(touched) => return Ok((done, self.inner.announce(&touched).await)),
+                },
+            }
+        }
+    }
+}
+
+impl Work {
+    /// Holds the person's row until this transaction ends, raising their version; returns the version before.
+    async fn hold_person(&mut self, person: &Person) -> Result<u64, sqlx::Error> {
+        Ok(u64::try_from(self.raise_user(person).await?).unwrap_or_default().saturating_sub(1))
+    }
+}

@@ -1,0 +1,180 @@
+//! A device answers nothing any more: it was removed, replaced, or reset with all of its person's.
+use super::row::{device_id, of_device};
+use super::{Announced, Devices};
+use crate::event::{DeviceId, Timestamp};
+use crate::people::enrolment::{ChangeRefusal, is_name, judge_removal};
+use crate::people::{Actor, Audited, Person};
+use crate::policy::Installation;
+use crate::seam::Unavailable;
+use crate::store::database::Arg;
+use crate::store::error::{Failure, unavailable};
+use crate::store::preferences::of;
+use crate::store::work::{Trouble, Work};
+
+/// A device that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// How many of the person's devices may still approve.
+    pub approvers_left: u32,
+    /// Where its pushes went: it has to be told, too.
+    pub told: Option<Installation>,
+    /// Who knows of it.
+    pub announced: Announced,
+}
+
+/// A person whose devices were all retired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// The devices that were retired.
+    pub devices: Vec<DeviceId>,
+    /// Where their pushes went: each has to be told, and may answer that it was not its person.
+    pub told: Vec<(DeviceId, Installation)>,
+    /// Who knows of it.
+    pub announced: Announced,
+}
+
+impl Devices {
+    /// Gives a device another name.
+    pub async fn rename(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        name: &str,
+        expected: Option<u64>,
+    ) -> Result<Announced, Failure<ChangeRefusal>> {
+        const RENAME: &str = "UPDATE enrolments SET name = $4 WHERE workspace = $1 AND user_id = $2 AND id = $3";
+        if !is_name(name) {
+            return Err(Failure::Refused(ChangeRefusal::Name));
+        }
+        let attempt = || async {
+            let mut work = self.work().await?;
+            work.expect(person, expected).await?;
+            let held = work.hold_device(person, device).await?.filter(|held| !held.enrolled.retired);
+            held.ok_or(Trouble::Refused(ChangeRefusal::NoSuchDevice))?;
+            let [workspace, user, id] = of_device(person, device);
+            work.tx.execute(RENAME.into(), &[workspace, user, id, Arg::Text(name)]).await?;
+            Ok(((), work))
+        };
+        self.settle(attempt).await.map(|((), announced)| announced)
+    }
+
+    /// Removes a device, the last approver only if that is `meant`. `by`: who does it to somebody else, which the trail hears of.
+    pub async fn remove(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        by: Option<&Actor>,
+        (meant, expected): (bool, Option<u64>),
+        now: Timestamp,
+    ) -> Result<Removed, Failure<ChangeRefusal>> {
+        let attempt = || async {
+            let mut work = self.work().await?;
+            work.expect(person, expected).await?;
+            let held = work.hold_device(person, device).await?;
+            let approvers = work.approvers(person).await?;
+            judge_removal(held.as_ref().map(|held| &held.enrolled), approvers, meant).map_err(Trouble::Refused)?;
+            let told = work.tokens(person).await?.into_iter().find(|(id, _)| id == device).map(|(_, told)| told);
+            work.retire(person, device, now).await?;
+            if let Some(actor) = by {
+                let what = Audited::DeviceRemoved { user: person.user.clone(), device: device.clone() };
+                work.audit(&person.workspace, actor, now, what).await?;
+            }
+            Ok(((work.approvers(person).await?, told), work))
+        };
+        let ((approvers_left, told), announced) = self.settle(attempt).await?;
+        Ok(Removed { approvers_left, told, announced })
+    }
+
+    /// Retires every device of a person, and whatever was given out to enrol one. It enrols nothing. The trail hears of it.
+    pub async fn reset(&self, person: &Person, by: &Actor, now: Timestamp) -> Result<Reset, Unavailable> {
+        const FORGET: [&str; 2] = [
+            "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
+        ];
+        let attempt = || async {
+            let mut work = self.work().await?;
+            work.hold_person(person).await?;
+            let (devices, told) = (work.enrolled_ids(person).await?, work.tokens(person).await?);
+            for device in &devices {
+                work.retire(person, device, now).await?;
+            }
+            for sql in FORGET {
+                work.tx.execute(sql.into(), &of(person)).await?;
+            }
+            work.audit(&person.workspace, by, now, Audited::PersonReset { user: person.user.clone() }).await?;
+            Ok(((devices, told), work))
+        };
+        let done: Result<_, Failure<std::convert::Infallible>> = self.settle(attempt).await;
+        match done {
+            Ok(((devices, told), announced)) => Ok(Reset { devices, told, announced }),
+            Err(Failure::Unavailable(unavailable)) => Err(unavailable),
+            Err(Failure::Refused(never)) => match never {},
+        }
+    }
+
+    /// How many devices of a person may approve.
+    pub async fn approvers(&self, person: &Person) -> Result<u32, Unavailable> {
+        let rows = self.inner.store.database.rows(APPROVERS.into(), &of(person)).await;
+        let count = rows.and_then(|rows| rows.first().map_or(Ok(0), |row| row.int(0)));
+        count.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).map_err(|error| unavailable(&error))
+    }
+}
+
+const APPROVERS: &str = "SELECT count(*) FROM enrolments
+    WHERE workspace = $1 AND user_id = $2 AND state = 'approver' AND retired_at IS NULL";
+
+impl Work {
+    /// Holds the person, if their devices are as who asks saw them.
+    async fn expect(&mut self, person: &Person, expected: Option<u64>) -> Result<(), Trouble<ChangeRefusal>> {
+        let current = self.hold_person(person).await?;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(Trouble::Refused(ChangeRefusal::Stale { current }));
+        }
+        Ok(())
+    }
+
+    async fn approvers(&mut self, person: &Person) -> Result<u32, sqlx::Error> {
+        let count = self.tx.rows(APPROVERS.into(), &of(person)).await?.first().map_or(Ok(0), |row| row.int(0))?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    async fn enrolled_ids(&mut self, person: &Person) -> Result<Vec<DeviceId>, sqlx::Error> {
+        const READ: &str =
+            "SELECT id FROM enrolments WHERE workspace = $1 AND user_id = $2 AND retired_at IS NULL ORDER BY id";
+        self.tx.rows(READ.into(), &of(person)).await?.iter().map(|row| device_id(row.text(0)?)).collect()
+    }
+
+    /// Where a person's pushes go.
+    async fn tokens(&mut self, person: &Person) -> Result<Vec<(DeviceId, Installation)>, sqlx::Error> {
+        const READ: &str = "SELECT id, platform, app, environment, token FROM devices
+            WHERE workspace = $1 AND user_id = $2 ORDER BY id";
+        let rows = self.tx.rows(READ.into(), &of(person)).await?;
+        let installation = |row: &crate::store::database::Row| {
+            let installation = Installation {
+                platform: super::reach::platform(row.text(1)?)?,
+                app: row.text(2)?.into(),
+                environment: super::reach::environment(row.text(3)?)?,
+                token: crate::policy::Token::new(row.text(4)?),
+            };
+            Ok((device_id(row.text(0)?)?, installation))
+        };
+        rows.iter().map(installation).collect()
+    }
+
+    /// A device answers and rings no more. Its name and key stay, for what it signed.
+    pub(super) async fn retire(
+        &mut self,
+        person: &Person,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        const RETIRE: &str = "UPDATE enrolments SET retired_at = $4
+            WHERE workspace = $1 AND user_id = $2 AND id = $3 AND retired_at IS NULL";
+        const SILENCE: &str = "DELETE FROM devices WHERE workspace = $1 AND user_id = $2 AND id = $3";
+        let [workspace, user, id] = of_device(person, device);
+        self.tx.execute(RETIRE.into(), &[workspace, user, id, Arg::Int(now.as_millis())]).await?;
+        self.tx.execute(SILENCE.into(), &[workspace, user, id]).await?;
+        self.unclaim(person, device).await?;
+        self.forget_issued(person, device).await
+    }
+}

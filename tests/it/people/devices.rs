@@ -1,0 +1,220 @@
+//! Devices in the store: what is kept once, what never comes back, what has limits.
+use watchbell::people::enrolment::{
+    ChangeRefusal, IssueRefusal, OPEN_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Way,
+};
+use watchbell::people::{AnswerRefusal, Audited, DeviceState, Verb};
+use watchbell::store::{Announced, Failure, Policy, Repeat};
+
+use super::phones::{Phone, approver, rules};
+use super::support::{after, sign_in};
+use crate::store_support::{AT, admin, ask, over_both, person, user, ws};
+
+async fn version(policy: &Policy) -> u64 {
+    ask(policy, "acme", &["ada"]).await.unwrap().users[0].version()
+}
+
+over_both! {
+    /// What a person sees of their devices: all that they have to know, of a token its end alone, and the worker's entry is as new.
+    async fn the_list(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        assert_eq!(devices.list(&ada).await.unwrap(), (0, vec![]));
+        let mut phone = Phone::new(&format!("{}beef", "0".repeat(60)));
+        phone.enrol(&policy, &ada, AT).await;
+        phone.sign_in(&policy, &ada, (false, AT), &[Way::FreshSignIn], after(3)).await.unwrap();
+        let (listed_version, listed) = devices.list(&ada).await.unwrap();
+        assert_eq!(listed_version, version(&policy).await);
+        let one = &listed[0];
+        assert_eq!((&one.id, one.name.as_str(), one.model.as_str(), one.state), (phone.id(), "My phone", "Pixel 8", DeviceState::Approver));
+        assert_eq!((one.has_key, one.waits, one.quiet, one.reachable_since), (true, false, false, Some(AT)));
+        assert_eq!((one.enrolled_at, one.promoted), (AT, Some((after(3), Some(Way::FreshSignIn)))));
+        let pushes = one.pushes.as_ref().unwrap();
+        assert_eq!((pushes.token_end.as_str(), pushes.app.as_str(), pushes.last_seen), ("beef", "com.example.app", AT));
+        assert!(!format!("{listed:?}").contains("0beef"));
+        let keyed = devices.keyed(&ws("acme"), phone.id()).await.unwrap().unwrap();
+        assert_eq!((keyed.person, keyed.key, keyed.reachable), (ada.clone(), phone.key(), true));
+        assert_eq!(devices.keyed(&ws("beta"), phone.id()).await.unwrap(), None);
+        assert_eq!(devices.list(&person("acme", "bob")).await.unwrap().1, []);
+    }
+
+    /// A challenge is its person's, once and for its time.
+    async fn a_challenge_counts_once(policy: Policy) {
+        let (ada, bob, devices) = (person("acme", "ada"), person("acme", "bob"), policy.devices());
+        let challenge = devices.challenge(&ada, AT).await.unwrap();
+        let register = async |person, second| {
+            let phone = Phone::new(&format!("token-{second}"));
+            let proof = phone.proof(Some(challenge.expose()));
+            let proved = (&proof, challenge.expose());
+            policy.devices().register(person, proved, &phone.registrant(), None, &rules(&[]), after(second)).await
+        };
+        let refused = |spent| Some(Failure::Refused(RegistrationRefusal::Challenge(spent)));
+        assert_eq!(register(&bob, 1).await.err(), refused(Spent::Unknown));
+        assert_eq!(register(&ada, 300).await.err(), refused(Spent::Expired));
+        assert!(register(&ada, 299).await.is_ok());
+        assert_eq!(register(&ada, 2).await.err(), refused(Spent::Used));
+        for _ in 1..OPEN_MAX {
+            devices.challenge(&ada, AT).await.unwrap();
+        }
+        assert_eq!(devices.challenge(&ada, AT).await.err(), Some(Failure::Refused(IssueRefusal::TooMany)));
+        assert!(devices.challenge(&bob, AT).await.is_ok() && devices.challenge(&ada, after(300)).await.is_ok());
+    }
+
+    /// A registration that is sent again makes one device; with something else under its key it is refused.
+    async fn a_registration_is_made_once(policy: Policy) {
+        let (ada, mut phone) = (person("acme", "ada"), Phone::new("token-1"));
+        let repeat = |request| Some(Repeat { key: "k-1", request });
+        let first = phone.register_as(&policy, &ada, repeat("one"), AT).await.unwrap();
+        let again = phone.register_as(&policy, &ada, repeat("one"), after(1)).await.unwrap();
+        assert_eq!((again.again, &again.device, again.reach), (true, &first.device, None));
+        let reused = phone.register_as(&policy, &ada, repeat("two"), after(1)).await;
+        assert_eq!(reused.err(), Some(Failure::Refused(RegistrationRefusal::KeyReused)));
+        // Without one: the same key is the same device.
+        let same = phone.register(&policy, &ada, after(2)).await.unwrap();
+        assert_eq!((same.again, same.device, same.reach.is_some()), (true, first.device, true), "it was not reached yet");
+        assert_eq!(policy.devices().list(&ada).await.unwrap().1.len(), 1);
+        let other = phone.register(&policy, &person("acme", "bob"), after(2)).await;
+        assert_eq!(other.err(), Some(Failure::Refused(RegistrationRefusal::KeyOfAnother)));
+    }
+
+    /// One has as many devices as the rules say, and may make room.
+    async fn devices_have_a_limit(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let mut phones = [1, 2, 3].map(|n| Phone::new(&format!("token-{n}")));
+        for phone in &mut phones {
+            phone.register(&policy, &ada, AT).await.unwrap();
+        }
+        let mut fourth = Phone::new("token-4");
+        let refused = fourth.register(&policy, &ada, AT).await;
+        assert_eq!(refused.err(), Some(Failure::Refused(RegistrationRefusal::TooMany { max: 3 })));
+        devices.remove(&ada, phones[0].id(), None, (false, None), AT).await.unwrap();
+        assert!(fourth.register(&policy, &ada, after(300)).await.is_ok());
+        let mut long = Phone::new(&"x".repeat(1_025)).registrant().report;
+        let invalid = devices.report(&ada, fourth.id(), &fourth.thumbprint(), &long, AT).await;
+        assert!(matches!(invalid.err(), Some(Failure::Refused(ReportRefusal::Invalid(_)))));
+        long.installation.token = watchbell::policy::Token::new("token-5");
+        let (push, _) = devices.report(&ada, fourth.id(), &fourth.thumbprint(), &long, AT).await.unwrap();
+        assert!(push.is_some(), "a token that is new has to be proved");
+        let unknown = devices.report(&ada, phones[0].id(), &phones[0].thumbprint(), &long, AT).await;
+        assert_eq!(unknown.err(), Some(Failure::Refused(ReportRefusal::UnknownDevice)));
+    }
+
+    /// The old key signs the new one: what the device may do stays, and the old key answers and returns no more.
+    async fn a_key_rolls(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let old = approver(&policy, &ada, "token-1").await;
+        let mut new = old.with_new_key();
+        let roll = old.roll(&policy, &ada, &new).await;
+        let unproved = devices.roll(&roll, &old.proof(None), AT).await;
+        assert_eq!(unproved.err(), Some(Failure::Refused(RollRefusal::NotProved)));
+        devices.roll(&roll, &new.proof(None), AT).await.unwrap();
+        let again = devices.roll(&roll, &new.proof(None), AT).await;
+        assert_eq!(again.err(), Some(Failure::Refused(RollRefusal::UnknownDevice)), "that key signs for nobody now");
+        let request = sign_in(&ada, "e1", AT);
+        policy.requests().project(&request, AT).await.unwrap();
+        let with_old = old.answer(&policy, &request, Verb::Approve).await;
+        assert_eq!(policy.requests().decide(&with_old, AT).await.err(), Some(Failure::Refused(AnswerRefusal::UnknownDevice)));
+        let with_new = new.answer(&policy, &request, Verb::Approve).await;
+        assert!(policy.requests().decide(&with_new, AT).await.is_ok());
+        let back = devices.roll(&new.roll(&policy, &ada, &old).await, &old.proof(None), AT).await;
+        assert_eq!(back.err(), Some(Failure::Refused(RollRefusal::KeyTaken)));
+        let registered = old.clone().register(&policy, &ada, AT).await;
+        assert_eq!(registered.err(), Some(Failure::Refused(RegistrationRefusal::KeyRetired)));
+        assert!(new.register(&policy, &ada, AT).await.unwrap().again);
+    }
+
+    /// Removing the last phone that may approve has to be meant; a removed one rings and answers no more, and its key never returns. Only
+    /// what was done to somebody else is in the trail.
+    async fn removing(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let mut phone = approver(&policy, &ada, "token-1").await;
+        let mut other = Phone::new("token-2");
+        other.enrol(&policy, &ada, AT).await;
+        let seen = version(&policy).await;
+        let remove = async |phone: &Phone, by, how| policy.devices().remove(&ada, phone.id(), by, how, AT).await;
+        assert_eq!(remove(&phone, None, (false, None)).await.err(), Some(Failure::Refused(ChangeRefusal::LastApprover)));
+        assert_eq!(version(&policy).await, seen, "a refusal writes nothing");
+        let stale = remove(&phone, None, (true, Some(seen - 1))).await;
+        assert_eq!(stale.err(), Some(Failure::Refused(ChangeRefusal::Stale { current: seen })));
+        let removed = remove(&phone, None, (true, Some(seen))).await.unwrap();
+        assert_eq!((removed.approvers_left, removed.told.is_some(), removed.announced), (0, true, Announced::Everywhere));
+        assert_eq!(ask(&policy, "acme", &["ada"]).await.unwrap().users[0].device_count(), 1);
+        assert_eq!(remove(&phone, None, (true, None)).await.err(), Some(Failure::Refused(ChangeRefusal::NoSuchDevice)));
+        let back = phone.register(&policy, &ada, AT).await;
+        assert_eq!(back.err(), Some(Failure::Refused(RegistrationRefusal::KeyRetired)));
+        let theirs = devices.remove(&person("acme", "bob"), other.id(), None, (true, None), AT).await;
+        assert_eq!(theirs.err(), Some(Failure::Refused(ChangeRefusal::NoSuchDevice)));
+        remove(&other, Some(&admin("root")), (false, None)).await.unwrap();
+        let trail = policy.admin().audit_trail(&ws("acme"), None, 9).await.unwrap().items;
+        let what = Audited::DeviceRemoved { user: user("ada"), device: other.id().clone() };
+        assert_eq!(trail.iter().map(|entry| entry.what.clone()).collect::<Vec<_>>(), [what]);
+    }
+
+    /// A device has the name that its person gave it last.
+    async fn renaming(policy: Policy) {
+        let (ada, devices, mut phone) = (person("acme", "ada"), policy.devices(), Phone::new("token-1"));
+        phone.enrol(&policy, &ada, AT).await;
+        let (seen, _) = devices.list(&ada).await.unwrap();
+        devices.rename(&ada, phone.id(), "Ada's Pixel ✨", Some(seen)).await.unwrap();
+        let (now, listed) = devices.list(&ada).await.unwrap();
+        assert_eq!((now, listed[0].name.as_str()), (seen + 1, "Ada's Pixel ✨"));
+        let refused = async |name: &str, expected| devices.rename(&ada, phone.id(), name, expected).await.err();
+        assert_eq!(refused("x", Some(seen)).await, Some(Failure::Refused(ChangeRefusal::Stale { current: now })));
+        assert_eq!(refused("a\nb", None).await, Some(Failure::Refused(ChangeRefusal::Name)));
+        let theirs = devices.rename(&person("acme", "bob"), phone.id(), "x", None).await;
+        assert_eq!(theirs.err(), Some(Failure::Refused(ChangeRefusal::NoSuchDevice)));
+    }
+
+    /// A proof counts once, by its key; another key's may have the same `jti`. It is forgotten when its time alone refuses it.
+    async fn a_proof_counts_once(policy: Policy) {
+        let (phone, devices) = (Phone::new("t"), policy.devices());
+        let proof = phone.proof(None);
+        let theirs = watchbell::people::signed::Proof { key: Phone::new("t").key(), ..proof.clone() };
+        assert!(devices.spend(&proof).await.unwrap());
+        assert!(!devices.spend(&proof).await.unwrap());
+        assert!(devices.spend(&theirs).await.unwrap());
+        let at_once = (0..8).map(|_| { let (devices, proof) = (devices.clone(), phone.proof(None)); async move {
+            let tries = (0..4).map(|_| { let (devices, proof) = (devices.clone(), proof.clone()); tokio::spawn(async move { devices.spend(&proof).await.unwrap() }) });
+            let mut spent = 0;
+            for tried in tries.collect::<Vec<_>>() { spent += usize::from(tried.await.unwrap()); }
+            spent
+        }});
+        for one in at_once { assert_eq!(one.await, 1); }
+        assert_eq!(policy.admin().sweep(proof.remember_until).await.unwrap(), 0);
+        let ms = std::time::Duration::from_millis(1);
+        assert_eq!(policy.admin().sweep(proof.remember_until.plus(ms)).await.unwrap(), 10);
+    }
+
+    /// Of many who redeem one ticket at once, with as many phones, one wins.
+    async fn a_ticket_has_one_winner(policy: Policy) {
+        let ada = person("acme", "ada");
+        let mut phones = [1, 2, 3].map(|n| Phone::new(&format!("token-{n}")));
+        for phone in &mut phones {
+            phone.enrol(&policy, &ada, AT).await;
+        }
+        for round in 0..10_u64 {
+            let ticket = policy.devices().ticket(&ada, &admin("root"), after(round)).await.unwrap();
+            let tries = phones.clone().map(|phone| {
+                let (policy, ada, ticket) = (policy.clone(), ada.clone(), ticket.clone());
+                tokio::spawn(async move { phone.redeem(&policy, &ada, ticket.expose(), after(round)).await })
+            });
+            let mut won = 0;
+            for tried in tries {
+                won += usize::from(tried.await.unwrap() == Ok(Some(Way::Ticket)));
+            }
+            // Who may approve already uses nothing up: three rounds make three approvers.
+            assert_eq!(won, usize::from(round < 3), "round {round}");
+        }
+        assert_eq!(policy.devices().approvers(&ada).await.unwrap(), 3);
+    }
+
+    /// Of somebody who is erased no device, key, challenge or claim is left.
+    async fn erased_devices(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let phone = approver(&policy, &ada, "token-1").await;
+        let mut claimant = Phone::new("token-1");
+        assert!(claimant.register(&policy, &ada, AT).await.unwrap().waits);
+        policy.admin().erase(&ada, &admin("root"), after(1)).await.unwrap();
+        assert_eq!(devices.list(&ada).await.unwrap().1, []);
+        assert_eq!(devices.keyed(&ws("acme"), phone.id()).await.unwrap(), None);
+        assert_eq!(devices.enrolled(&ada, claimant.id()).await.unwrap(), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Phones that really sign: what an app does, with everything verified as the API verifies it.
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use serde_json::{Value, json};
+use watchbell::event::{DeviceId, Timestamp};
+use watchbell::people::enrolment::{
+    DeviceKind, EnrolmentRules, PromotionRefusal, Registrant, RegistrationRefusal, Report, Way,
+};
+use watchbell::people::signed::{
+    Asked, DECISION_TYPE, DeviceKey, KEY_TYPE, KeyRoll, PROMOTION_TYPE, PROOF_TYPE, Promotion, Proof, Signed,
+    SignedAnswer, Statement, Unchecked, UncheckedProof,
+};
+use watchbell::people::{Answer, Person, Projection, Verb};
+use watchbell::store::{Failure, Policy, PromotedBy, Registered, Repeat, ToReach};
+
+use super::support::id_of;
+use crate::store_support::{AT, installation};
+
+const AUDIENCE: &str = "https://w.example";
+const URL: &str = "https://w.example/v1/workspaces/acme/devices";
+const WINDOW: Duration = Duration::from_secs(120);
+
+/// Everything open; three phones each.
+pub fn rules(ways: &[Way]) -> EnrolmentRules {
+    EnrolmentRules { ways: ways.to_vec(), devices_max: 3, sign_in_max_age: Duration::from_secs(300) }
+}
+
+/// A phone with our app on it.
+#[derive(Clone)]
+pub struct Phone {
+    pub key: SigningKey,
+    pub token: String,
+    /// What outlives the app on it.
+    pub phone: Option<String>,
+    /// Known once it was registered.
+    pub id: Option<DeviceId>,
+}
+
+impl Phone {
+    pub fn new(token: &str) -> Self {
+        // Of a UUID, twice: random, and smaller than the group's order.
+        let half = uuid::Uuid::new_v4();
+        let key = SigningKey::from_slice(&[*half.as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat()).unwrap();
+        Self { key, token: token.to_owned(), phone: None, id: None }
+    }
+
+    /// A key of its own making, in the place of the one before.
+    pub fn with_new_key(&self) -> Self {
+        Self { key: Self::new("").key, ..self.clone() }
+    }
+
+    pub fn key(&self) -> DeviceKey {
+        DeviceKey::from_jwk(&self.jwk().to_string()).unwrap()
+    }
+
+    pub fn thumbprint(&self) -> String {
+        self.key().thumbprint()
+    }
+
+    pub fn id(&self) -> &DeviceId {
+        self.id.as_ref().unwrap()
+    }
+
+    fn jwk(&self) -> Value {
+        let point = self.key.verifying_key().to_sec1_point(false);
+        let [x, y] = [1..33, 33..65].map(|half| URL_SAFE_NO_PAD.encode(&point.as_bytes()[half]));
+        json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
+    }
+
+    fn sign(&self, header: &Value, payload: &Value) -> String {
+        let signed = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature: Signature = self.key.sign(signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+
+    /// A proof that carries the key, verified.
+    pub fn proof(&self, nonce: Option<&str>) -> Proof {
+        let jti = uuid::Uuid::new_v4().to_string();
+        let mut payload = json!({"jti": jti, "htm": "POST", "htu": URL, "iat": AT.as_secs()});
+        if let Some(nonce) = nonce {
+            payload["nonce"] = nonce.into();
+        }
+        let text = self.sign(&json!({"alg": "ES256", "typ": PROOF_TYPE, "jwk": self.jwk()}), &payload);
+        let asked = Asked { method: "POST", url: URL, nonce, now: AT, window: WINDOW };
+        UncheckedProof::read(&text).unwrap().verify(&self.key(), &asked).unwrap()
+    }
+
+    /// A statement, verified with the key that the store has of the device that it names.
+    async fn statement<S: Statement + Clone>(
+        &self,
+        policy: &Policy,
+        person: &Person,
+        typ: &str,
+        more: Value,
+    ) -> Signed<S> {
+        let jti = uuid::Uuid::new_v4().to_string();
+        let mut payload = json!({
+            "aud": AUDIENCE, "workspace": person.workspace.as_str(), "user": person.user.as_str(), "iat": 1, "jti": jti,
+        });
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = self.sign(&json!({"alg": "ES256", "typ": typ, "kid": self.id().as_str()}), &payload);
+        let unchecked = Unchecked::<S>::read(&text).unwrap();
+        let keyed = policy.devices().keyed(&person.workspace, unchecked.device()).await.unwrap().unwrap();
+        // A phone whose key was rolled away signs well, with a key that counts no more: the store has to notice.
+        let key = if unchecked.clone().verify(&keyed.key, AUDIENCE).is_ok() { keyed.key } else { self.key() };
+        unchecked.verify(&key, AUDIENCE).unwrap()
+    }
+
+    pub async fn answer(&self, policy: &Policy, request: &Projection, verb: Verb) -> Answer {
+        let about = json!({"type": "identity_verification", "event": request.event.as_str(), "verb": verb.name()});
+        let signed = self.statement::<SignedAnswer>(policy, &request.person, DECISION_TYPE, about).await;
+        signed.answer_to(&id_of(request)).unwrap()
+    }
+
+    /// What this phone, an approver, says of another one.
+    pub async fn vouch(&self, policy: &Policy, person: &Person, other: &Self, digits: &str) -> Signed<Promotion> {
+        let about = json!({"device": other.id().as_str(), "number": digits});
+        self.statement(policy, person, PROMOTION_TYPE, about).await
+    }
+
+    /// What this phone says of the key of `next`.
+    pub async fn roll(&self, policy: &Policy, person: &Person, next: &Self) -> Signed<KeyRoll> {
+        self.statement(policy, person, KEY_TYPE, json!({"jwk": next.jwk()})).await
+    }
+
+    pub fn registrant(&self) -> Registrant {
+        let report = Report {
+            installation: installation(&self.token),
+            locale: "en-US".into(),
+            model: "Pixel 8".into(),
+            permission: Some(watchbell::people::Permission::Allowed),
+            time_sensitive: None,
+        };
+        Registrant { report, name: "My phone".into(), kind: DeviceKind::Phone, phone: self.phone.clone() }
+    }
+
+    /// Registers: challenge, proof, request. It knows its id from then on.
+    pub async fn register(
+        &mut self,
+        policy: &Policy,
+        person: &Person,
+        now: Timestamp,
+    ) -> Result<Registered, Failure<RegistrationRefusal>> {
+        self.register_as(policy, person, None, now).await
+    }
+
+    pub async fn register_as(
+        &mut self,
+        policy: &Policy,
+        person: &Person,
+        repeat: Option<Repeat<'_>>,
+        now: Timestamp,
+    ) -> Result<Registered, Failure<RegistrationRefusal>> {
+        let challenge = policy.devices().challenge(person, now).await.unwrap();
+        let proof = self.proof(Some(challenge.expose()));
+        let (registrant, rules) = (self.registrant(), rules(&Way::ALL));
+        let proved = (&proof, challenge.expose());
+        let registered = policy.devices().register(person, proved, &registrant, repeat, &rules, now).await?;
+        self.id = Some(registered.device.clone());
+        Ok(registered)
+    }
+
+    /// Registers, and sends the nonce back that was pushed to it.
+    pub async fn enrol(&mut self, policy: &Policy, person: &Person, now: Timestamp) -> Vec<DeviceId> {
+        let registered = self.register(policy, person, now).await.unwrap();
+        self.reach(policy, person, &registered.reach.unwrap(), now).await
+    }
+
+    /// The push arrives, if it goes to this phone's token, and its nonce is sent back. Returns what was replaced.
+    pub async fn reach(&self, policy: &Policy, person: &Person, push: &ToReach, now: Timestamp) -> Vec<DeviceId> {
+        assert_eq!(push.to, installation(&self.token), "the push goes to another phone");
+        let reached = policy.devices().reached(person, self.id(), &self.thumbprint(), push.nonce.expose(), now).await;
+        reached.unwrap().replaced
+    }
+
+    /// Asks to be promoted for a sign-in.
+    pub async fn sign_in(
+        &self,
+        policy: &Policy,
+        person: &Person,
+        (phishing_resistant, at): (bool, Timestamp),
+        ways: &[Way],
+        now: Timestamp,
+    ) -> Result<Option<Way>, Failure<PromotionRefusal>> {
+        let thumbprint = self.thumbprint();
+        let by = PromotedBy::SignIn { thumbprint: &thumbprint, phishing_resistant, at: Some(at) };
+        let promotion = policy.devices().promote(person, self.id(), by, &rules(ways), now).await?;
+        Ok(promotion.way)
+    }
+
+    /// Asks to be promoted for a ticket.
+    pub async fn redeem(
+        &self,
+        policy: &Policy,
+        person: &Person,
+        ticket: &str,
+        now: Timestamp,
+    ) -> Result<Option<Way>, Failure<PromotionRefusal>> {
+        let thumbprint = self.thumbprint();
+        let by = PromotedBy::Ticket { ticket, thumbprint: &thumbprint };
+        let promotion = policy.devices().promote(person, self.id(), by, &rules(&Way::ALL), now).await?;
+        Ok(promotion.way)
+    }
+}
+
+/// Somebody's first phone, which may approve.
+pub async fn approver(policy: &Policy, person: &Person, token: &str) -> Phone {
+    let mut phone = Phone::new(token);
+    phone.enrol(policy, person, AT).await;
+    phone.sign_in(policy, person, (false, AT), &[Way::FreshSignIn], AT).await.unwrap();
+    phone
+}
