@@ -38,3 +38,7 @@ otp-received-minimal = Für „{ $account }“ ist ein Code eingetroffen. Öffne
 otp-received-full = Von „{ $service }“ ist ein Code für „{ $account }“ eingetroffen. Öffne die App, um ihn zu sehen.
 otp-received-withdrawn-title = Einmalpasswort nicht mehr nötig
 otp-received-withdrawn = Dieser Code wird nicht mehr gebraucht.
+
+## A push that only proves that notifications reach the phone. Most apps never show it.
+reach-title = Benachrichtigungen werden eingerichtet
+reach = Benachrichtigungen erreichen dieses Telefon.

@@ -47,3 +47,7 @@ otp-received-minimal = A code for “{ $account }” has arrived. Open the app t
 otp-received-full = A code from “{ $service }” for “{ $account }” has arrived. Open the app to see it.
 otp-received-withdrawn-title = One-time password no longer needed
 otp-received-withdrawn = This code is no longer needed.
+
+## A push that only proves that notifications reach the phone. Most apps never show it.
+reach-title = Setting up notifications
+reach = Notifications reach this phone.

@@ -38,3 +38,7 @@ otp-received-minimal = Ha llegado un código para «{ $account }». Abre la apli
 otp-received-full = Ha llegado un código de «{ $service }» para «{ $account }». Abre la aplicación para verlo.
 otp-received-withdrawn-title = Código de un solo uso ya innecesario
 otp-received-withdrawn = Este código ya no hace falta.
+
+## A push that only proves that notifications reach the phone. Most apps never show it.
+reach-title = Configurando las notificaciones
+reach = Las notificaciones llegan a este teléfono.

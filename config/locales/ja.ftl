@@ -38,3 +38,7 @@ otp-received-minimal = 「{ $account }」のコードが届きました。アプ
 otp-received-full = 「{ $service }」から「{ $account }」のコードが届きました。アプリを開いて確認してください。
 otp-received-withdrawn-title = ワンタイムパスワードは不要です
 otp-received-withdrawn = このコードは不要になりました。
+
+## A push that only proves that notifications reach the phone. Most apps never show it.
+reach-title = 通知を設定しています
+reach = このスマートフォンに通知が届きます。

@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::courier::PushCourier;
 use super::{StartError, duties, observe, projector};
 use crate::config::Config;
 use crate::control::auth::Authenticator;
@@ -16,6 +17,8 @@ use crate::event::Limits;
 use crate::kafka::client::Clients;
 use crate::kafka::forwarder::KafkaForwarder;
 use crate::kafka::source::SourceHandle;
+use crate::notification::Texts;
+use crate::provider::{Credentials, Providers};
 use crate::seam::{OutboxTopic, SystemClock};
 use crate::store::{self, Policy};
 use crate::telemetry::{Component, Readiness};
@@ -26,6 +29,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// The API that runs.
 pub struct ApiServer {
     policy: Policy,
+    courier: PushCourier,
     forwarder: KafkaForwarder,
     source: SourceHandle,
     projector: JoinHandle<()>,
@@ -55,14 +59,31 @@ impl ApiServer {
         duties.spawn(duties::sweep(policy.admin(), stop.clone()));
         let sign_in = readiness.component("sign-in");
         duties.spawn(duties::watch_sign_in(Arc::clone(&authenticator), sign_in, stop.clone()));
-        let api = Api::new(policy.clone(), authenticator, clock, config.api.clone(), config.policy.ttl_s);
+        let credentials = Credentials { apns: &config.apns, fcm: &config.fcm };
+        let providers = Providers::new(credentials, &config.provider.pool, Arc::clone(&clock) as Arc<_>);
+        let providers = providers.map_err(StartError::Credentials)?;
+        let push_timeout = Duration::from_millis(config.provider.push_timeout_ms.into());
+        let courier = PushCourier::new(providers, policy.clone(), Texts::load()?, push_timeout);
+        let carries = Box::new(courier.clone());
+        let api = Api::new(policy.clone(), authenticator, clock, config.api.clone(), config.policy.ttl_s, carries);
         let serving = axum::serve(listener, control::router(api));
         let http = tokio::spawn(serving.with_graceful_shutdown(http_stop.clone().cancelled_owned()).into_future());
         let (source, handle) = projector::start(config, &clients).await?;
         let limits = Limits { recipients_max: config.fanout.recipients_max };
         let projector = tokio::spawn(projector::run(source, policy.requests(), limits));
         let drain_deadline = config.api.drain_deadline();
-        Ok(Self { policy, forwarder, source: handle, projector, duties, stop, http, http_stop, drain_deadline })
+        Ok(Self {
+            policy,
+            courier,
+            forwarder,
+            source: handle,
+            projector,
+            duties,
+            stop,
+            http,
+            http_stop,
+            drain_deadline,
+        })
     }
 
     /// Publishes the numbers that are only worth looking up when somebody looks.
@@ -99,6 +120,7 @@ impl ApiServer {
         if closed.await.is_err() {
             tracing::error!("the producer could not be closed");
         }
+        self.courier.close().await;
         self.policy.close().await;
         drained
     }

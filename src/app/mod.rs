@@ -7,6 +7,7 @@
 //! It deliberately holds no logic of its own. It fails at the start with a sentence for people ([`StartError`]); once it runs, nothing
 //! that breaks outside ends it.
 mod api;
+mod courier;
 mod duties;
 mod observe;
 mod outcome;

@@ -75,6 +75,9 @@ fn summary(config: &Config) -> String {
     }
     let (api, telemetry) = (&config.api.http_listen, &config.api.telemetry_listen);
     line("API", format!("{api}, its health at {telemetry}; writes {}, {}", topics.audit, topics.decisions));
+    let devices = &config.api.devices;
+    let ways: Vec<_> = devices.approver_ways.iter().map(|way| way.name()).collect();
+    line("phones", format!("know the API as {}; may approve by {}", devices.public_url, ways.join(", ")));
     line("in flight", format!("{} records", config.in_flight.max));
     let (push, drain) = (config.provider.push_timeout_ms, config.worker.drain_deadline_ms);
     let poll = kafka.max_poll_interval_ms;

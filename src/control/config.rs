@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::phone::config::DevicesConfig;
 use crate::settings::{Problems, is_http_url};
 
 /// Section `[api]`.
@@ -28,6 +29,8 @@ pub struct ApiConfig {
     pub requests_burst: u32,
     /// Milliseconds that requests in flight may take to end after SIGTERM.
     pub drain_deadline_ms: u32,
+    /// Phones: their proofs, and how they become ones that may approve.
+    pub devices: DevicesConfig,
 }
 
 impl ApiConfig {
@@ -63,6 +66,7 @@ impl ApiConfig {
             "requests_per_minute must be between 1 and 60000",
         );
         problems.require((1..=10_000).contains(&self.requests_burst), "requests_burst must be between 1 and 10000");
+        problems.nest("devices", self.devices.problems());
         problems.require(self.drain_deadline_ms <= 300_000, "drain_deadline_ms must be at most 300000");
         problems
     }

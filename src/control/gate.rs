@@ -18,6 +18,7 @@ use super::auth::Caller;
 use super::input::not_found;
 use super::problem::{Kind, Problem};
 use super::state::Api;
+use crate::event::UserId;
 
 /// The request's id: the caller's own where it is one, else ours. It comes back with the answer and stands in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -118,11 +119,16 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if let Err(wait) = api.callers().take(&caller.user) {
-        return too_many(wait).into_response();
+    if let Err(problem) = room_for(&api, &caller.user) {
+        return problem.into_response();
     }
     api.roles().note(&api, &caller).await;
     next.run(Request::from_parts(parts, body)).await
+}
+
+/// Takes the room of one call.
+pub(super) fn room_for(api: &Api, user: &UserId) -> Result<(), Problem> {
+    api.callers().take(user).map_err(too_many)
 }
 
 /// An address that nobody has.

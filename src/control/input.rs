@@ -3,7 +3,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -80,6 +80,17 @@ pub(super) fn device(id: &str) -> Result<DeviceId, Problem> {
 
 fn no_id(what: &str, error: &IdError) -> Problem {
     not_found("no-such-id", &format!("There is no such {what}: what the address says {error}."))
+}
+
+/// Longest idempotency key, in bytes: a UUID several times over.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// The idempotency key, if one came.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(super::endpoint::IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
+    let detail = format!("Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible characters of ASCII.");
+    key.map(Some).ok_or_else(|| bad_request("wrong-idempotency-key", "Wrong idempotency key", detail))
 }
 
 /// Which part of a list is asked for.

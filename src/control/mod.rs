@@ -3,6 +3,7 @@
 //! | part | is |
 //! | --- | --- |
 //! | [`auth`] | from a bearer token to a [`auth::Caller`] and a [`auth::Member`] |
+//! | [`phone`], [`courier`] | from a proof to a phone; and how a phone is reached |
 //! | [`endpoint`] | one file for each thing that people work on |
 //! | [`input`], [`condition`], [`view`] | what comes in, `ETag` and `If-Match`, how values look |
 //! | [`gate`], [`rate`], [`roles`] | what every request passes: identity, limits, its line in the log |
@@ -19,11 +20,13 @@
 pub mod auth;
 mod condition;
 pub mod config;
+mod courier;
 mod docs;
 mod endpoint;
 mod gate;
 mod input;
 mod openapi;
+mod phone;
 pub mod problem;
 mod rate;
 mod roles;
@@ -31,7 +34,9 @@ mod state;
 mod view;
 
 pub use config::ApiConfig;
+pub use courier::Courier;
 pub use openapi::document;
+pub use phone::config::DevicesConfig;
 pub use state::Api;
 
 use axum::Router;
@@ -46,12 +51,17 @@ const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(7_200);
 
 /// Everything that is served. The state is shared with it.
 pub fn router(api: Api) -> Router {
-    let (endpoints, document) = openapi::routes().split_for_parts();
-    let document = openapi::finish(document);
-    let endpoints = endpoints.route_layer(from_fn_with_state(api.clone(), gate::admit)).with_state(api.clone());
+    let document = openapi::document();
+    let people = endpoint::routes().split_for_parts().0;
+    let people = people.route_layer(from_fn_with_state(api.clone(), gate::admit)).with_state(api.clone());
+    let phones = endpoint::of_phones().split_for_parts().0;
+    let phones = phones.route_layer(from_fn_with_state(api.clone(), phone::admit)).with_state(api.clone());
+    let statements = endpoint::of_statements().split_for_parts().0.with_state(api.clone());
     let cors = cors(&api.config().cors_origins);
     let router = Router::new()
-        .merge(endpoints)
+        .merge(people)
+        .merge(phones)
+        .merge(statements)
         .merge(docs::routes(&document))
         .route("/", get(docs::lead))
         .fallback(gate::no_such_address)
@@ -77,6 +87,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
                 header::CONTENT_TYPE,
                 header::IF_MATCH,
                 header::IF_NONE_MATCH,
+                endpoint::IDEMPOTENCY_KEY,
+                phone::PROOF,
                 gate::REQUEST_ID,
             ])
             .expose_headers([header::ETAG, header::RETRY_AFTER, gate::REQUEST_ID])

@@ -41,8 +41,8 @@ const REFUSALS: [(&str, &str, &str, bool); 11] = [
 ];
 
 /// The endpoints, each with its own words.
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(endpoint::routes())
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().merge(endpoint::routes()).merge(endpoint::of_phones()).merge(endpoint::of_statements())
 }
 
 /// The whole description.
@@ -60,6 +60,8 @@ pub(super) fn finish(document: utoipa::openapi::OpenApi) -> Value {
     document["security"] = json!([{ "token": [] }]);
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token of your sign-in service.",
+    }, "proof": {
+        "type": "apiKey", "in": "header", "name": "DPoP", "description": "A proof by the phone's key, in the manner of RFC 9449.",
     }});
     document["components"]["schemas"]["Problem"] = problem();
     document["components"]["responses"] = Value::Object(

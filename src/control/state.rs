@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Authenticator;
 use super::config::ApiConfig;
+use super::courier::Courier;
 use super::rate::Callers;
 use super::roles::Roles;
 use crate::event::Timestamp;
@@ -25,6 +26,7 @@ struct Inner {
     callers: Callers,
     roles: Roles,
     room: Arc<Semaphore>,
+    courier: Box<dyn Courier>,
 }
 
 impl Api {
@@ -35,10 +37,12 @@ impl Api {
         clock: Arc<dyn Clock>,
         config: ApiConfig,
         ttl_s: u32,
+        courier: Box<dyn Courier>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
         let callers = Callers::new(config.requests_per_minute, config.requests_burst);
-        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, roles: Roles::default(), room }))
+        let roles = Roles::default();
+        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, roles, room, courier }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -59,6 +63,10 @@ impl Api {
 
     pub(super) fn room(&self) -> &Arc<Semaphore> {
         &self.0.room
+    }
+
+    pub(super) fn courier(&self) -> &dyn Courier {
+        &*self.0.courier
     }
 
     pub(super) fn ttl_s(&self) -> u32 {

@@ -7,8 +7,9 @@ use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::{NotificationType, Timestamp};
-use crate::people::{ActorRole, ClosedReason, Happening, Role, Verb};
-use crate::policy::{Preference, Setting};
+use crate::people::enrolment::{DeviceKind, Way};
+use crate::people::{ActorRole, ClosedReason, DeviceState, Happening, Permission, Role, Verb};
+use crate::policy::{Environment, Platform, Preference, Setting};
 use crate::store::{Announced, InForce};
 
 /// A moment, as RFC 3339 in UTC.
@@ -59,6 +60,15 @@ words! {
     Role, "Role", "What a person is in a workspace.": Self::ALL.map(Self::name).to_vec();
     Verb, "Verb", "What was answered; deny_not_me: the person did not start it.":
         [Self::Approve, Self::Deny, Self::DenyNotMe].map(Self::name).to_vec();
+    DeviceState, "DeviceState", "What a device may do: show and deny, or approve too.":
+        [Self::ReceiveOnly, Self::Approver].map(Self::name).to_vec();
+    DeviceKind, "DeviceKind", "What a device is.": [Self::Phone, Self::Tablet, Self::Other].map(Self::name).to_vec();
+    Permission, "Permission", "What a phone's system lets the app do: notify, not notify, or notify quietly until the person decides.":
+        [Self::Allowed, Self::Denied, Self::Provisional].map(Self::name).to_vec();
+    Way, "Way", "A way in which a phone becomes one that may approve.": Self::ALL.map(Self::name).to_vec();
+    Platform, "Platform", "A push platform.": [Self::Apns, Self::Fcm].map(Self::name).to_vec();
+    Environment, "Environment", "The world that a push token belongs to; sandbox is for apns only.":
+        [Self::Production, Self::Sandbox].map(Self::name).to_vec();
     ClosedReason, "ClosedReason", "Why a request ended without an answer.":
         [Self::Expired, Self::Superseded, Self::Cancelled].map(Self::name).to_vec();
     Happening, "Happening", "What happened to a notification.": Self::ALL.map(Self::name).to_vec();
@@ -112,6 +122,22 @@ mod tests {
         assert_eq!(described(Verb::schema()), serde_json::json!(["approve", "deny", "deny_not_me"]));
         assert_eq!(described(Happening::schema()), serde_json::to_value(Happening::ALL).unwrap());
         assert_eq!(described(ActorRole::schema()).as_array().unwrap().len(), Role::ALL.len() + 1);
+        assert_eq!(
+            described(DeviceState::schema()),
+            serde_json::json!([DeviceState::ReceiveOnly, DeviceState::Approver])
+        );
+        assert_eq!(
+            described(DeviceKind::schema()),
+            serde_json::json!([DeviceKind::Phone, DeviceKind::Tablet, DeviceKind::Other])
+        );
+        let permissions = serde_json::json!([Permission::Allowed, Permission::Denied, Permission::Provisional]);
+        assert_eq!(described(Permission::schema()), permissions);
+        assert_eq!(described(Way::schema()), serde_json::json!(Way::ALL));
+        assert_eq!(described(Platform::schema()), serde_json::json!([Platform::Apns, Platform::Fcm]));
+        assert_eq!(
+            described(Environment::schema()),
+            serde_json::json!([Environment::Production, Environment::Sandbox])
+        );
         assert_eq!(described(ClosedReason::schema()), serde_json::json!(["expired", "superseded", "cancelled"]));
     }
 }

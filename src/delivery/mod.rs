@@ -37,12 +37,32 @@ pub struct Push<'a> {
 }
 
 /// What a push does on the phone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Content<'a> {
     /// Shows a notification.
     Show(&'a Notification),
     /// Takes it back: removed where the platform can, silently replaced by this where it cannot.
     Withdraw(&'a Notification),
+    /// Brings a nonce, which comes back to prove that pushes reach the phone. About no event.
+    Nonce {
+        /// One line, for a phone whose app does not take it.
+        title: &'a str,
+        /// A sentence.
+        body: &'a str,
+        /// The nonce.
+        nonce: &'a str,
+    },
+}
+
+/// A nonce never prints.
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Show(notification) => f.debug_tuple("Show").field(notification).finish(),
+            Self::Withdraw(notification) => f.debug_tuple("Withdraw").field(notification).finish(),
+            Self::Nonce { .. } => f.write_str("Nonce(redacted)"),
+        }
+    }
 }
 
 /// The ids that every push carries so that the app can ask for more.

@@ -97,6 +97,9 @@ struct Type {
     bodies: &'static [Message],
 }
 
+/// What a push says that only brings a nonce: title and body.
+const REACH: [Message; 2] = [Message::new("reach-title", &[]), Message::new("reach", &[])];
+
 /// What stands for a name without a visible character.
 const UNNAMED: Message = Message::new("unnamed", &[]);
 
@@ -114,7 +117,7 @@ fn messages() -> impl Iterator<Item = Message> {
     let of_types = NotificationType::ALL.into_iter().map(type_of);
     let of_types =
         of_types.flat_map(|kind| std::iter::once(kind.title).chain(kind.withdrawn).chain(kind.bodies.iter().copied()));
-    [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(of_types)
+    [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(REACH).chain(of_types)
 }
 
 /// Renders an event for the people of one language.
@@ -134,6 +137,11 @@ pub fn render(event: &Event, workspace: &Workspace, locale: Locale, texts: &Text
 pub fn withdrawn(kind: NotificationType, locale: Locale, texts: &Texts) -> Notification {
     let [title, body] = type_of(kind).withdrawn.map(|message| texts.wording(locale).text(message, &[]));
     Notification { kind, title, body, category: Category::Inform, interruption: Interruption::Passive }
+}
+
+/// Title and body of a push that only brings a nonce, for a phone whose app does not take it.
+pub fn reach(locale: Locale, texts: &Texts) -> [String; 2] {
+    REACH.map(|message| texts.wording(locale).text(message, &[]))
 }
 
 fn body(body: &Body, detail: Detail, wording: Wording<'_>) -> String {

@@ -87,7 +87,7 @@ pub(super) fn push<'a>(
     let (id, kind, user) = (event.workspace.as_str(), event.kind(), event.recipients[0].as_str());
     let collapse = JobId::show(id, kind, event.id.as_str(), user, device.id());
     let job = match content {
-        Content::Show(_) => collapse,
+        Content::Show(_) | Content::Nonce { .. } => collapse,
         Content::Withdraw(_) => JobId::withdraw(id, kind, event.id.as_str(), user, device.id()),
     };
     let reference = Reference::of(event, workspace);
@@ -117,6 +117,10 @@ pub(super) fn all_payloads(platform: Platform, body: impl Fn(&Push<'_>) -> serde
             &push(device(&owner), &event, &workspace, Content::Withdraw(&gone)),
         );
     }
+    let (event, workspace) = (event(NotificationType::IdentityVerification), workspace(Detail::Minimal));
+    let [title, body] = crate::notification::reach(Locale::EnUs, &texts);
+    let content = Content::Nonce { title: &title, body: &body, nonce: "bm9uY2U" };
+    show("a nonce".to_owned(), &push(device(&owner), &event, &workspace, content));
     shown.replace('\u{2068}', "⟨").replace('\u{2069}', "⟩")
 }
 

@@ -89,6 +89,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "Most records of one key that wait for the one before them, by type: a producer's hot key",
     ),
     (Gauge, "watchbell_lag_records", "Records of a partition that are not read yet"),
+    (Counter, "watchbell_nonces_total", "Nonces that were to be pushed to phones, by result"),
     (
         Counter,
         "watchbell_offset_maps_full_total",

@@ -1,11 +1,16 @@
 //! The endpoints: one file for each thing that people work on. What each answers is described where it stands.
+mod answers;
 mod audit;
+mod devices;
 mod erasure;
 mod me;
+mod others;
+mod phone;
 mod preferences;
 mod requests;
 mod settings;
 
+pub(super) use devices::IDEMPOTENCY_KEY;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,7 +18,7 @@ use super::auth::Member;
 use super::state::Api;
 use crate::people::{Actor, ActorRole, Person};
 
-/// All of them, with their descriptions.
+/// Those of people who signed in, with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(me::me))
@@ -28,7 +33,35 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(requests::request))
         .routes(routes!(requests::recent))
         .routes(routes!(requests::activity))
+        .routes(routes!(devices::devices))
+        .routes(routes!(devices::challenge))
+        .routes(routes!(devices::register))
+        .routes(routes!(devices::rename))
+        .routes(routes!(devices::promote))
+        .routes(routes!(others::remove_own))
+        .routes(routes!(others::devices_of))
+        .routes(routes!(others::remove_of_another))
+        .routes(routes!(others::reset))
+        .routes(routes!(others::ticket))
         .routes(routes!(erasure::erase))
+}
+
+/// Those of phones, whose key says who they are.
+pub(super) fn of_phones() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(phone::report))
+        .routes(routes!(phone::nonce))
+        .routes(routes!(phone::reached))
+        .routes(routes!(phone::digits))
+        .routes(routes!(phone::vouch))
+        .routes(routes!(answers::phone_pending))
+        .routes(routes!(answers::phone_request))
+        .routes(routes!(answers::seen))
+}
+
+/// Those whose statement says who they are.
+pub(super) fn of_statements() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(phone::roll)).routes(routes!(answers::answer))
 }
 
 /// Who calls, as the store knows people.

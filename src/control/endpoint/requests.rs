@@ -127,6 +127,12 @@ impl From<people::Request> for Request {
     }
 }
 
+impl From<Vec<people::Request>> for Pending {
+    fn from(found: Vec<people::Request>) -> Self {
+        Self { requests: found.into_iter().map(Request::from).collect() }
+    }
+}
+
 impl From<RequestDetail> for Detail {
     fn from(detail: RequestDetail) -> Self {
         match detail {
@@ -213,7 +219,7 @@ fn tag(request: &people::Request) -> Tag {
 pub(in crate::control) async fn pending(State(api): State<Api>, member: Member) -> Result<Json<Pending>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
     let found = api.policy().requests().pending(&person(&member), api.now()).await?;
-    Ok(Json(Pending { requests: found.into_iter().map(Request::from).collect() }))
+    Ok(Json(found.into()))
 }
 
 /// Read one request
@@ -232,20 +238,20 @@ pub(in crate::control) async fn request(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
-    let kind = kind(&type_name)?;
-    if !kind.is_actionable() {
-        return Err(not_found(
-            "no-such-request",
-            "Notifications of this type only inform; there is nothing to answer.",
-        ));
-    }
-    let id = RequestId { person: person(&member), kind, event: event(&event_id)? };
+    let id = RequestId { person: person(&member), kind: of_type(&type_name)?, event: event(&event_id)? };
     let Some(found) = api.policy().requests().request(&id).await? else { return Err(not_yet()) };
     Ok(conditions.show(&tag(&found), Json(Request::from(found))))
 }
 
+/// The type of that name, if it is answered.
+pub(super) fn of_type(name: &str) -> Result<NotificationType, Problem> {
+    let kind = kind(name)?;
+    let informs = "Notifications of this type only inform; there is nothing to answer.";
+    if kind.is_actionable() { Ok(kind) } else { Err(not_found("no-such-request", informs)) }
+}
+
 /// Nobody can tell a request that is on its way from one that never was.
-fn not_yet() -> Problem {
+pub(super) fn not_yet() -> Problem {
     let detail = "This request has not arrived here yet, or there is none. Try again in a moment.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "request-not-here", "Not here yet", detail)
         .with_header(header::RETRY_AFTER, "1")

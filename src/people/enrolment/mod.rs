@@ -43,7 +43,8 @@ pub const OPEN_MAX: u32 = 5;
 pub const WRONG_DIGITS_MAX: u32 = 3;
 
 /// A way to become an approver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Way {
     /// Another approver of the same person typed the digits that the new phone shows.
     Approver,
@@ -301,7 +302,7 @@ pub enum ChangeRefusal {
     Name,
     /// It is the last one that may approve, and nobody said that this is meant.
     #[error(
-        "This is the last phone that can approve. Without it, sign-ins that ask for approval will fail. Remove it anyway?"
+        "This is the last phone that can approve. Without it, sign-ins that ask for approval will fail. Say so if you mean to remove it all the same."
     )]
     LastApprover,
 }

@@ -66,6 +66,7 @@ fn body(json: &mut Json, push: &Push<'_>) {
     let (kind, notification) = match push.content {
         Content::Show(notification) => (PushKind::Show, notification),
         Content::Withdraw(notification) => (PushKind::Withdraw, notification),
+        Content::Nonce { title, body, nonce } => return reach(json, push, [title, body], nonce),
     };
     let reference = &push.reference;
     json.raw(r#"{"aps":{"alert":{"title":"#).text(&limits::title(&notification.title));
@@ -80,6 +81,18 @@ fn body(json: &mut Json, push: &Push<'_>) {
     json.raw(r#","job_id":"#).text(push.job.encode(&mut [0; 36]));
     json.raw(r#","expires_at":"#).number(push.expires_at.as_secs());
     json.raw(if reference.number_required { r#","number_required":true}"# } else { r#","number_required":false}"# });
+}
+
+/// A nonce: an alert like any other, because that is what it proves, without sound. The app's extension sends it back.
+fn reach(json: &mut Json, push: &Push<'_>, [title, body]: [&str; 2], nonce: &str) {
+    let reference = &push.reference;
+    json.raw(r#"{"aps":{"alert":{"title":"#).text(&limits::title(title));
+    json.raw(r#","body":"#).text(&limits::body(body));
+    json.raw(r#"},"interruption-level":"passive","mutable-content":1},"kind":"reach","workspace_id":"#);
+    json.text(reference.workspace);
+    json.raw(r#","workspace_name":"#).text(&limits::workspace_name(reference.workspace_name));
+    json.raw(r#","nonce":"#).text(nonce);
+    json.raw(r#","expires_at":"#).number(push.expires_at.as_secs()).raw("}");
 }
 
 /// Buttons, sound and how it interrupts; a withdrawal has none of them and replaces what is there in silence.

@@ -21,23 +21,27 @@ pub(super) fn encode(push: &Push<'_>, now: Timestamp) -> Bytes {
     let mut json = Json::with_capacity(CAPACITY);
     json.raw(r#"{"message":{"token":"#).text(push.device.expose_token());
     let kind = match push.content {
-        Content::Show(_) => PushKind::Show,
-        Content::Withdraw(_) => PushKind::Withdraw,
+        Content::Show(_) => PushKind::Show.name(),
+        Content::Withdraw(_) => PushKind::Withdraw.name(),
+        Content::Nonce { .. } => "reach",
     };
-    json.raw(match kind {
-        PushKind::Show => r#","android":{"priority":"HIGH","ttl":""#,
+    json.raw(match push.content {
+        Content::Show(_) | Content::Nonce { .. } => r#","android":{"priority":"HIGH","ttl":""#,
         // Nothing is shown, and what is HIGH without showing anything is held against the app.
-        PushKind::Withdraw => r#","android":{"priority":"NORMAL","ttl":""#,
+        Content::Withdraw(_) => r#","android":{"priority":"NORMAL","ttl":""#,
     });
     // Rounded down, so that nothing outlives its deadline; 0 means now or never.
     json.number(push.expires_at.as_secs().saturating_sub(now.as_secs()).min(TTL_SECS_MAX));
-    json.raw(r#"s"},"data":{"kind":"#).text(kind.name());
+    json.raw(r#"s"},"data":{"kind":"#).text(kind);
     json.raw(r#","tag":"#).text(push.collapse.encode(&mut [0; 36]));
     match push.content {
-        Content::Show(notification) => shown(&mut json, notification),
-        Content::Withdraw(_) => {}
+        Content::Show(notification) => {
+            shown(&mut json, notification);
+            references(&mut json, push);
+        }
+        Content::Withdraw(_) => references(&mut json, push),
+        Content::Nonce { title, body, nonce } => reach(&mut json, push, [title, body], nonce),
     }
-    references(&mut json, push);
     json.raw("}}}");
     json.into_bytes()
 }
@@ -51,6 +55,16 @@ fn shown(json: &mut Json, notification: &Notification) {
         Interruption::Active => "active",
         Interruption::TimeSensitive => "time-sensitive",
     });
+}
+
+/// A nonce: HIGH, because it proves the way that requests go. The app sends it back, and shows the text if it cannot.
+fn reach(json: &mut Json, push: &Push<'_>, [title, body]: [&str; 2], nonce: &str) {
+    json.raw(r#","title":"#).text(&limits::title(title));
+    json.raw(r#","body":"#).text(&limits::body(body));
+    json.raw(r#","workspace_id":"#).text(push.reference.workspace);
+    json.raw(r#","workspace_name":"#).text(&limits::workspace_name(push.reference.workspace_name));
+    json.raw(r#","nonce":"#).text(nonce);
+    json.raw(r#","expires_at":""#).number(push.expires_at.as_secs()).raw("\"");
 }
 
 /// The same names as in Apple's payload; all values are strings, as Google demands.

@@ -36,7 +36,7 @@ impl Devices {
             let held = work.hold_signer(person, device, thumbprint).await?;
             held.ok_or(Trouble::Refused(IssueRefusal::UnknownDevice))?;
             let to = work.token_of(person, device).await?.ok_or(Trouble::Refused(IssueRefusal::NoToken))?;
-            let issued = work.nonce(person, device, &to.installation, now).await?;
+            let issued = work.nonce(person, device, (&to.installation, &to.locale), now).await?;
             Ok((issued.ok_or(Trouble::Refused(IssueRefusal::TooMany))?, work))
         };
         self.settle(attempt).await.map(|(reach, _)| reach)

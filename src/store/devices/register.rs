@@ -50,6 +50,8 @@ pub struct ToReach {
     pub nonce: Issued,
     /// Where it goes, and nowhere else.
     pub to: Installation,
+    /// BCP 47 tag of the phone's language.
+    pub locale: String,
 }
 
 /// What came of a registration, before it is committed.
@@ -280,7 +282,11 @@ impl Work {
             }
         }
         let proved = same && reachable;
-        let reach = if proved { None } else { self.nonce(person, &device.id, &device.installation, now).await? };
+        let reach = if proved {
+            None
+        } else {
+            self.nonce(person, &device.id, (&device.installation, &device.locale), now).await?
+        };
         Ok(Settled { waits, reach })
     }
 
@@ -307,12 +313,12 @@ impl Work {
         &mut self,
         person: &Person,
         device: &DeviceId,
-        to: &Installation,
+        (to, locale): (&Installation, &str),
         now: Timestamp,
     ) -> Result<Option<ToReach>, sqlx::Error> {
         let nonce = Issued::draw(now.plus(REACH_LIFE));
         let hash = hash_nonce(nonce.expose(), to);
         let wanted = Wanted { purpose: Purpose::Reach, person, device: Some(device), number: None, life: REACH_LIFE };
-        Ok(self.issue(&wanted, &hash, now).await?.then(|| ToReach { nonce, to: to.clone() }))
+        Ok(self.issue(&wanted, &hash, now).await?.then(|| ToReach { nonce, to: to.clone(), locale: locale.to_owned() }))
     }
 }

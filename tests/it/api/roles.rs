@@ -19,7 +19,7 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 42] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
@@ -40,10 +40,49 @@ const TABLE: [Row; 18] = [
     Row("DELETE", "/users/{user}/data",             "samira", [200, 200, 403, 403]),
     Row("DELETE", "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
     Row("GET",    "/users/{user}/recent",           "ada",    [200, 200, 200, 403]),
+    Row("GET",    "/me/devices",                    "",       [200, 200, 200, 200]),
+    Row("POST",   "/me/devices/challenges",         "",       [200, 200, 200, 200]),
+    // Whoever may is asked for a proof: who may not would be told 403.
+    Row("POST",   "/me/devices",                    "",       [401, 401, 401, 401]),
+    Row("POST",   "/me/devices/{device}/promotion", "",       [401, 401, 401, 401]),
+    Row("PUT",    "/me/devices/{device}/name",      "",       [404, 404, 404, 404]),
+    Row("DELETE", "/me/devices/{device}",           "",       [404, 404, 404, 404]),
+    Row("GET",    "/users/{user}/devices",          "me",     [200, 200, 200, 200]),
+    Row("GET",    "/users/{user}/devices",          "nina",   [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/devices",          "benita", [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/devices",          "samira", [200, 200, 403, 403]),
+    Row("GET",    "/users/{user}/devices",          "ada",    [200, 403, 403, 403]),
+    Row("DELETE", "/users/{user}/devices/{device}", "me",     [404, 404, 404, 404]),
+    Row("DELETE", "/users/{user}/devices/{device}", "nina",   [404, 404, 404, 403]),
+    Row("DELETE", "/users/{user}/devices/{device}", "benita", [404, 404, 404, 403]),
+    Row("DELETE", "/users/{user}/devices/{device}", "samira", [404, 404, 403, 403]),
+    Row("DELETE", "/users/{user}/devices/{device}", "ada",    [404, 403, 403, 403]),
+    Row("POST",   "/users/{user}/devices/reset",    "me",     [200, 200, 200, 200]),
+    Row("POST",   "/users/{user}/devices/reset",    "nina",   [200, 200, 200, 403]),
+    Row("POST",   "/users/{user}/devices/reset",    "benita", [200, 200, 200, 403]),
+    Row("POST",   "/users/{user}/devices/reset",    "samira", [200, 200, 403, 403]),
+    Row("POST",   "/users/{user}/devices/reset",    "ada",    [200, 403, 403, 403]),
+    Row("POST",   "/users/{user}/tickets",          "me",     [403, 403, 403, 403]),
+    Row("POST",   "/users/{user}/tickets",          "nina",   [200, 200, 200, 403]),
+    Row("POST",   "/users/{user}/tickets",          "benita", [200, 200, 403, 403]),
 ];
 
 /// Endpoints that are in no workspace: whoever is signed in.
 const WITHOUT_WORKSPACE: [(&str, &str); 1] = [("GET", "/v1/me")];
+
+/// Endpoints of phones, and what they say to whoever signed in and has no phone's key: a session is not a phone.
+const OF_PHONES: [(&str, &str, &str); 10] = [
+    ("PUT", "/phone", "no-proof"),
+    ("POST", "/phone/nonce", "no-proof"),
+    ("POST", "/phone/reached", "no-proof"),
+    ("POST", "/phone/digits", "no-proof"),
+    ("POST", "/phone/promotions", "no-proof"),
+    ("POST", "/phone/key", "no-proof"),
+    ("GET", "/phone/requests", "no-proof"),
+    ("GET", "/phone/requests/{type}/{event}", "no-proof"),
+    ("POST", "/phone/requests/{type}/{event}/answer", "bad-statement"),
+    ("POST", "/phone/seen", "no-proof"),
+];
 
 /// The body that an endpoint takes.
 fn body_of(path: &str) -> Option<Value> {
@@ -51,6 +90,12 @@ fn body_of(path: &str) -> Option<Value> {
         "/settings/{type}" => Some(json!({"setting": "enabled"})),
         "/me/preferences/{type}" => Some(json!({"preference": "off"})),
         "/me/devices/{device}/quiet" => Some(json!({"quiet": true})),
+        "/me/devices/{device}/name" => Some(json!({"name": "Mine"})),
+        "/me/devices/{device}/promotion" => Some(json!({})),
+        "/phone" => Some(json!({"platform": "apns", "app": "a", "token": "t", "locale": "en"})),
+        "/phone/reached" => Some(json!({"nonce": "x"})),
+        "/phone/seen" => Some(json!({"shown": []})),
+        "/phone/promotions" | "/phone/key" | "/phone/requests/{type}/{event}/answer" => Some(json!({"jws": "x"})),
         _ => None,
     }
 }
@@ -72,7 +117,8 @@ fn every_endpoint_is_in_the_table() {
     // An endpoint without a row would be one whose rights nobody stated.
     let stated = TABLE.iter().map(|Row(method, path, ..)| ((*method).to_owned(), format!("{W}{path}")));
     let more = WITHOUT_WORKSPACE.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
-    let stated: BTreeSet<_> = stated.chain(more).collect();
+    let phones = OF_PHONES.iter().map(|(method, path, _)| ((*method).to_owned(), format!("{W}{path}")));
+    let stated: BTreeSet<_> = stated.chain(more).chain(phones).collect();
     let described: BTreeSet<_> = operations(&watchbell::control::document()).into_iter().collect();
     let missing: Vec<_> = described.difference(&stated).collect();
     let gone: Vec<_> = stated.difference(&described).collect();
@@ -117,6 +163,15 @@ over_both! {
                 assert_eq!(served.call_as(persona, method, path).status().await, 200, "{persona} {method} {path}");
             }
             assert_eq!(served.call(method, path).answer().await.problem(), "no-token");
+        }
+        for (method, path, problem) in OF_PHONES {
+            for persona in PERSONAS {
+                let mut call = served.call_as(persona, method, &address(path, "acme", "jonas"));
+                if let Some(body) = body_of(path) {
+                    call = call.json(&body);
+                }
+                assert_eq!(call.answer().await.problem(), problem, "{persona} {method} {path}");
+            }
         }
         // Ada owns acme and is a user of globex: there she is one.
         let me = served.get("owner", "/v1/me").await.body;

@@ -1,14 +1,16 @@
 //! What these tests share: an API on a port, people who sign in, and calls whose answers are checked against the description.
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use watchbell::config::Config;
 use watchbell::control::auth::{AuthConfig, Authenticator};
-use watchbell::control::{Api, ApiConfig, router};
+use watchbell::control::{Api, ApiConfig, Courier, router};
+use watchbell::event::DeviceId;
+use watchbell::people::Person;
 use watchbell::sandbox::{Sandbox, SandboxConfig};
 use watchbell::seam::SystemClock;
-use watchbell::store::Policy;
+use watchbell::store::{Policy, ToReach};
 
 use super::described::violations;
 
@@ -18,7 +20,26 @@ pub struct Served {
     pub sandbox: Sandbox,
     pub url: String,
     pub document: Value,
+    /// Nonces that were to be pushed.
+    pub pushed: Pushed,
     http: reqwest::Client,
+}
+
+/// A courier that keeps what it is given.
+#[derive(Clone, Default)]
+pub struct Pushed(Arc<Mutex<Vec<ToReach>>>);
+
+impl Pushed {
+    /// The next one.
+    pub fn take(&self) -> ToReach {
+        self.0.lock().unwrap().pop().expect("nothing was pushed")
+    }
+}
+
+impl Courier for Pushed {
+    fn carry(&self, _: &Person, _: &DeviceId, push: ToReach) {
+        self.0.lock().unwrap().push(push);
+    }
 }
 
 impl Served {
@@ -33,12 +54,15 @@ impl Served {
         let mut config = Config::load(None, []).unwrap();
         change(&mut config.api);
         let authenticator = Authenticator::start(&auth(&sandbox, config.auth), Arc::new(SystemClock)).unwrap();
-        let api = Api::new(policy.clone(), Arc::new(authenticator), Arc::new(SystemClock), config.api, 60);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        config.api.devices.public_url.clone_from(&url);
+        let (pushed, clock) = (Pushed::default(), Arc::new(SystemClock));
+        let courier = Box::new(pushed.clone());
+        let api = Api::new(policy.clone(), Arc::new(authenticator), clock, config.api, 60, courier);
         tokio::spawn(async move { axum::serve(listener, router(api)).await });
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { policy, sandbox, url, document: watchbell::control::document(), http }
+        Self { policy, sandbox, url, document: watchbell::control::document(), pushed, http }
     }
 
     /// A call by nobody in particular.

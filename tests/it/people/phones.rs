@@ -15,6 +15,7 @@ use watchbell::people::signed::{
     SignedAnswer, Statement, Unchecked, UncheckedProof,
 };
 use watchbell::people::{Answer, Person, Projection, Verb};
+use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::{Failure, Policy, PromotedBy, Registered, Repeat, ToReach};
 
 use super::support::id_of;
@@ -65,7 +66,7 @@ impl Phone {
         self.id.as_ref().unwrap()
     }
 
-    fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         let point = self.key.verifying_key().to_sec1_point(false);
         let [x, y] = [1..33, 33..65].map(|half| URL_SAFE_NO_PAD.encode(&point.as_bytes()[half]));
         json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
@@ -75,6 +76,23 @@ impl Phone {
         let signed = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let signature: Signature = self.key.sign(signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+
+    /// A proof for a request over HTTP: with the key while the phone has no id, else with its name.
+    pub fn proof_for(&self, base: &str, (method, path): (&str, &str), more: &Value) -> String {
+        let header = match &self.id {
+            Some(id) => json!({"alg": "ES256", "typ": PROOF_TYPE, "kid": id.as_str()}),
+            None => json!({"alg": "ES256", "typ": PROOF_TYPE, "jwk": self.jwk()}),
+        };
+        let payload = json!({"htm": method, "htu": format!("{base}{path}"), "iat": SystemClock.now().as_secs()});
+        self.sign(&header, &unique(payload, more))
+    }
+
+    /// A statement for somebody in `acme`, as the body of a request over HTTP.
+    pub fn statement_for(&self, base: &str, user: &str, typ: &str, more: &Value) -> Value {
+        let payload = json!({"aud": base, "workspace": "acme", "user": user, "iat": SystemClock.now().as_secs()});
+        let header = json!({"alg": "ES256", "typ": typ, "kid": self.id().as_str()});
+        json!({"jws": self.sign(&header, &unique(payload, more))})
     }
 
     /// A proof that carries the key, verified.
@@ -205,6 +223,13 @@ impl Phone {
         let promotion = policy.devices().promote(person, self.id(), by, &rules(&Way::ALL), now).await?;
         Ok(promotion.way)
     }
+}
+
+/// A payload with a `jti` of its own and more members.
+fn unique(mut payload: Value, more: &Value) -> Value {
+    payload["jti"] = uuid::Uuid::new_v4().to_string().into();
+    payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    payload
 }
 
 /// Somebody's first phone, which may approve.

@@ -1,0 +1,21 @@
+//! Who brings a nonce to a phone: by push, because that is what it proves.
+//!
+//! The point: nobody waits for it. A provider may take seconds, and what it does not deliver the app asks for again. It deliberately goes
+//! no way but a push: whoever brought it otherwise would prove nothing.
+use super::state::Api;
+use crate::event::DeviceId;
+use crate::people::Person;
+use crate::store::ToReach;
+
+/// Brings nonces.
+pub trait Courier: Send + Sync + 'static {
+    /// Begins to bring it, and returns at once.
+    fn carry(&self, person: &Person, device: &DeviceId, push: ToReach);
+}
+
+/// Sends a nonce on its way, if there is one.
+pub(super) fn carry(api: &Api, person: &Person, device: &DeviceId, push: Option<ToReach>) {
+    if let Some(push) = push {
+        api.courier().carry(person, device, push);
+    }
+}

@@ -1,0 +1,149 @@
+//! What a phone does about requests, with its key alone: read what is pending, read one, answer it, and say what it showed.
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::phone::{SignedText, signer};
+use super::requests::{Pending, Request, not_yet, of_type};
+use crate::control::input::{Body, Named, event};
+use crate::control::phone::{Phone, statement_refused};
+use crate::control::problem::Problem;
+use crate::control::state::Api;
+use crate::control::view::Moment;
+use crate::event::{NotificationType, WorkspaceId};
+use crate::people::signed::{SignedAnswer, Unchecked};
+use crate::people::{AnswerRefusal, RequestId, Verb};
+
+/// An answer that counts.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Answered {
+    /// What was answered.
+    verb: Verb,
+    /// Unique; upstream hears of it under this name.
+    decision: String,
+    /// When, by the service's clock.
+    at: Moment,
+    /// Whether upstream's log has it. If not it is recorded, and upstream will hear of it.
+    published: bool,
+}
+
+/// What was shown.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct Seen {
+    /// At most 50.
+    shown: Vec<Shown>,
+}
+
+/// One notification that was shown.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct Shown {
+    /// Its type.
+    r#type: NotificationType,
+    /// Its event's id.
+    event: String,
+}
+
+/// What was written down.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct SeenTaken {
+    /// How many.
+    taken: usize,
+}
+
+/// Most that one receipt names: what a phone shows while it has no network.
+const SHOWN_MAX: usize = 50;
+
+/// Read what awaits an answer, on a phone
+///
+/// Open requests of the phone's person, newest first. What was kept from ringing is here too.
+#[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/requests", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    responses((status = 200, description = "What is pending.", body = Pending)))]
+pub(in crate::control) async fn phone_pending(State(api): State<Api>, phone: Phone) -> Result<Json<Pending>, Problem> {
+    let found = api.policy().requests().pending(&phone.person, api.now()).await?;
+    Ok(Json(found.into()))
+}
+
+/// Read one request, on a phone
+///
+/// What a push leaves out: which application, where, on which device. One whose event has not been read yet is answered 503.
+#[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/requests/{type}/{event}", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("type" = NotificationType, Path, description = "The request's type: one that is answered."),
+        ("event" = String, Path, description = "The event's id, percent-encoded."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    responses((status = 200, description = "The request.", body = Request)))]
+pub(in crate::control) async fn phone_request(
+    State(api): State<Api>,
+    phone: Phone,
+    Named((_, type_name, event_id)): Named<(String, String, String)>,
+) -> Result<Json<Request>, Problem> {
+    let id = RequestId { person: phone.person, kind: of_type(&type_name)?, event: event(&event_id)? };
+    let found = api.policy().requests().request(&id).await?.ok_or_else(not_yet)?;
+    Ok(Json(found.into()))
+}
+
+/// Answer a request
+///
+/// A statement (`watchbell-decision+jwt`) by the phone's key, which says all that it means; it needs no proof besides. The first answer
+/// stands. The same from the same phone, whatever its bytes, gets the same answer again; any other is told who answered what and when.
+/// 202: it is recorded, and upstream's log does not have it yet; ask again if you want to know.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/requests/{type}/{event}/answer", tag = "Phones", security(()),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("type" = NotificationType, Path, description = "The request's type: one that is answered."),
+        ("event" = String, Path, description = "The event's id, percent-encoded.")),
+    request_body = SignedText,
+    responses((status = 200, description = "Upstream's log has the answer.", body = Answered),
+        (status = 202, description = "The answer is recorded, and upstream will hear of it.", body = Answered),
+        (status = 409, description = "It was answered otherwise, it is over, or the number is missing or wrong.")))]
+pub(in crate::control) async fn answer(
+    State(api): State<Api>,
+    Named((workspace, type_name, event_id)): Named<(String, String, String)>,
+    Body(SignedText { jws }): Body<SignedText>,
+) -> Result<Response, Problem> {
+    let (kind, event) = (of_type(&type_name)?, event(&event_id)?);
+    let workspace = WorkspaceId::new(workspace).map_err(|_| Problem::from(AnswerRefusal::UnknownDevice))?;
+    let statement = Unchecked::<SignedAnswer>::read(&jws).map_err(statement_refused)?;
+    let keyed = signer(&api, &workspace, &statement).await?;
+    let signed = statement.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
+    super::super::gate::room_for(&api, &keyed.person.user)?;
+    let answer = signed.answer_to(&RequestId { person: keyed.person, kind, event }).map_err(statement_refused)?;
+    let answered = api.policy().requests().decide(&answer, api.now()).await?;
+    let wait = api.config().devices.answer_wait();
+    // That the store cannot be asked now does not undo what it recorded.
+    let published = api.policy().outbox().published(answered.outbox, wait).await.unwrap_or(false);
+    let status = if published { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let decision = answered.decision;
+    let body = Answered { verb: decision.verb, decision: decision.id, at: Moment(decision.at), published };
+    Ok((status, Json(body)).into_response())
+}
+
+/// Say what was shown
+///
+/// Best effort, in batches: the person sees it in what happened lately, and operators how long it takes from a provider to a screen.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/seen", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    request_body = Seen,
+    responses((status = 200, description = "It is written down.", body = SeenTaken)))]
+pub(in crate::control) async fn seen(
+    State(api): State<Api>,
+    phone: Phone,
+    Body(Seen { shown }): Body<Seen>,
+) -> Result<Json<SeenTaken>, Problem> {
+    if shown.len() > SHOWN_MAX {
+        let detail = format!("A receipt names at most {SHOWN_MAX} notifications.");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-body", "Wrong body", detail));
+    }
+    let (requests, now) = (api.policy().requests(), api.now());
+    for one in &shown {
+        requests.seen(&phone.person, one.r#type, &event(&one.event)?, &phone.device, now).await?;
+    }
+    Ok(Json(SeenTaken { taken: shown.len() }))
+}

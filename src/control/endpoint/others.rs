@@ -1,0 +1,193 @@
+//! Other people's devices, for whoever helps them: see, remove, reset, and issue the ticket by which a new phone may approve.
+use axum::Json;
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::devices::{Devices, listed, seen};
+use super::{actor, person};
+use crate::control::auth::{Action, Member, Target};
+use crate::control::condition::Conditions;
+use crate::control::input::{Named, device, user};
+use crate::control::problem::Problem;
+use crate::control::state::Api;
+use crate::control::view::{Moment, announced_within_s};
+use crate::people::Person;
+
+/// Whether a phone is meant to go even where it is the last one that may approve.
+pub(in crate::control) struct EvenTheLast(bool);
+
+#[derive(Deserialize)]
+struct RemovalQuery {
+    #[serde(default)]
+    even_the_last: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EvenTheLast {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<RemovalQuery>::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query.even_the_last)).map_err(|_| {
+            let detail = "even_the_last must be true or false.";
+            Problem::new(StatusCode::BAD_REQUEST, "wrong-query", "Wrong query", detail)
+        })
+    }
+}
+
+/// A device was removed.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct DeviceRemoved {
+    /// How many of the person's phones may still approve.
+    approvers_left: u32,
+    /// Seconds after which it rings nowhere any more at the latest; 0: within milliseconds.
+    in_force_within_s: u32,
+}
+
+/// Every device of a person was retired.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct PersonReset {
+    /// The devices that were retired.
+    devices: Vec<String>,
+    /// Seconds after which they ring nowhere any more at the latest; 0: within milliseconds.
+    in_force_within_s: u32,
+}
+
+/// A ticket.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Ticket {
+    /// What the person's app redeems; show it to them alone, as a QR code.
+    ticket: String,
+    /// From then on it counts no more.
+    expires_at: Moment,
+}
+
+/// Whom it concerns, and whether the caller may.
+async fn whom(api: &Api, member: &Member, action: Action, id: &str) -> Result<Person, Problem> {
+    let person = Person { workspace: member.workspace.clone(), user: user(id)? };
+    let target = if person.user == member.user {
+        Target::Oneself
+    } else {
+        Target::another(api.policy().admin().known_role(&person).await?)
+    };
+    member.require(action, target)?;
+    Ok(person)
+}
+
+async fn remove_of(
+    api: &Api,
+    member: &Member,
+    (person, id): (&Person, &str),
+    conditions: &Conditions,
+    meant: bool,
+) -> Result<Json<DeviceRemoved>, Problem> {
+    let device = device(id)?;
+    let expected = seen(api, person, conditions).await?;
+    let by = (person.user != member.user).then(|| actor(member));
+    let how = (meant, expected);
+    let removed = api.policy().devices().remove(person, &device, by.as_ref(), how, api.now()).await?;
+    let in_force_within_s = announced_within_s(removed.announced, api.ttl_s());
+    Ok(Json(DeviceRemoved { approvers_left: removed.approvers_left, in_force_within_s }))
+}
+
+/// Remove a device of yours
+///
+/// It rings and answers no more, and its key never counts again. The last phone that may approve goes only with `even_the_last=true`.
+#[utoipa::path(delete, path = "/v1/workspaces/{workspace}/me/devices/{device}", tag = "Devices",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("device" = String, Path, description = "The device's id, percent-encoded."),
+        ("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
+        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    responses((status = 200, description = "It is gone.", body = DeviceRemoved),
+        (status = 409, description = "It is the last phone that may approve.")))]
+pub(in crate::control) async fn remove_own(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, id)): Named<(String, String)>,
+    EvenTheLast(meant): EvenTheLast,
+    conditions: Conditions,
+) -> Result<Json<DeviceRemoved>, Problem> {
+    member.require(Action::RemoveDevice, Target::Oneself)?;
+    remove_of(&api, &member, (&person(&member), &id), &conditions, meant).await
+}
+
+/// List a person's devices
+///
+/// What they see themselves. For admins of users, for super admins of everybody but owners, and for owners.
+#[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/devices", tag = "People",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("user" = String, Path, description = "The person's id, percent-encoded."),
+        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    responses((status = 200, description = "Their devices.", body = Devices)))]
+pub(in crate::control) async fn devices_of(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, id)): Named<(String, String)>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let person = whom(&api, &member, Action::RemoveDevice, &id).await?;
+    let (tag, _, devices) = listed(&api, &person).await?;
+    Ok(conditions.show(&tag, Json(Devices { devices })))
+}
+
+/// Remove a person's device
+///
+/// As they could themselves; the audit trail says who did. The last phone that may approve goes only with `even_the_last=true`.
+#[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/devices/{device}", tag = "People",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("user" = String, Path, description = "The person's id, percent-encoded."),
+        ("device" = String, Path, description = "The device's id, percent-encoded."),
+        ("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
+        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    responses((status = 200, description = "It is gone.", body = DeviceRemoved),
+        (status = 409, description = "It is the last phone that may approve.")))]
+pub(in crate::control) async fn remove_of_another(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, user, id)): Named<(String, String, String)>,
+    EvenTheLast(meant): EvenTheLast,
+    conditions: Conditions,
+) -> Result<Json<DeviceRemoved>, Problem> {
+    let person = whom(&api, &member, Action::RemoveDevice, &user).await?;
+    remove_of(&api, &member, (&person, &id), &conditions, meant).await
+}
+
+/// Retire all devices of a person
+///
+/// For a lost phone, or a stolen session: every key is retired and nothing is enrolled. A new phone needs a ticket, or a sign-in that cannot
+/// be phished. The audit trail says who did.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/devices/reset", tag = "People",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("user" = String, Path, description = "The person's id, percent-encoded.")),
+    responses((status = 200, description = "No device of theirs answers any more.", body = PersonReset)))]
+pub(in crate::control) async fn reset(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, id)): Named<(String, String)>,
+) -> Result<Json<PersonReset>, Problem> {
+    let person = whom(&api, &member, Action::ResetDevices, &id).await?;
+    let reset = api.policy().devices().reset(&person, &actor(&member), api.now()).await?;
+    let devices = reset.devices.iter().map(|device| device.as_str().to_owned()).collect();
+    Ok(Json(PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) }))
+}
+
+/// Issue a ticket
+///
+/// Good for one phone of that person, for ten minutes, together with their own sign-in. Those before count no more. Nobody issues one to
+/// themselves. The audit trail says who did.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/tickets", tag = "People",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("user" = String, Path, description = "The person's id, percent-encoded.")),
+    responses((status = 200, description = "The ticket.", body = Ticket)))]
+pub(in crate::control) async fn ticket(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, id)): Named<(String, String)>,
+) -> Result<Json<Ticket>, Problem> {
+    let person = whom(&api, &member, Action::IssueTicket, &id).await?;
+    let issued = api.policy().devices().ticket(&person, &actor(&member), api.now()).await?;
+    Ok(Json(Ticket { ticket: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) }))
+}

@@ -1,0 +1,215 @@
+//! What a phone does with its key alone: report, be reached, show digits, vouch for another phone, roll its key.
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::devices::{Promoted, Reported};
+use crate::control::courier::carry;
+use crate::control::input::Body;
+use crate::control::phone::{NewKey, Phone, statement_refused};
+use crate::control::problem::Problem;
+use crate::control::state::Api;
+use crate::control::view::{Moment, announced_within_s};
+use crate::people::DeviceState;
+use crate::people::enrolment::RollRefusal;
+use crate::people::signed::{self, Statement, Unchecked};
+use crate::store::{Keyed, PromotedBy};
+
+/// The phone after its report.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct ReportTaken {
+    /// What it may do.
+    state: DeviceState,
+    /// Whether a push with a nonce is on its way, which the app sends back.
+    reach: bool,
+    /// Seconds after which the change is in force everywhere at the latest; 0: it is, within milliseconds.
+    in_force_within_s: u32,
+}
+
+/// A push is on its way.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct OnItsWay {
+    /// From then on its nonce counts no more.
+    expires_at: Moment,
+}
+
+/// What a push brought.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct Nonce {
+    /// The nonce.
+    nonce: String,
+}
+
+/// A phone that pushes reach.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Reached {
+    /// What it may do.
+    state: DeviceState,
+    /// Devices whose place it took: the app was installed anew. They answer nothing any more.
+    replaced: Vec<String>,
+}
+
+/// Digits to show.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct Digits {
+    /// Six of them: the person types them on a phone that may approve already.
+    digits: String,
+    /// From then on they count no more.
+    expires_at: Moment,
+}
+
+/// Something that was signed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct SignedText {
+    /// A JWS in compact form.
+    pub(super) jws: String,
+}
+
+/// A key was rolled.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct KeyRolled {
+    /// RFC 7638 thumbprint of the key that counts now.
+    thumbprint: String,
+}
+
+/// A statement's signer, whose key the store has.
+pub(super) async fn signer<S>(
+    api: &Api,
+    workspace: &crate::event::WorkspaceId,
+    statement: &Unchecked<S>,
+) -> Result<Keyed, Problem>
+where
+    S: Statement,
+{
+    let keyed = api.policy().devices().keyed(workspace, statement.device()).await?;
+    let keyed = keyed.filter(|keyed| !keyed.enrolled.retired);
+    keyed.ok_or_else(|| crate::people::AnswerRefusal::UnknownDevice.into())
+}
+
+/// Report
+///
+/// Whenever the app starts, and when its token changes: where pushes go, the language, what the system allows.
+#[utoipa::path(put, path = "/v1/workspaces/{workspace}/phone", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    request_body = Reported,
+    responses((status = 200, description = "It is taken.", body = ReportTaken)))]
+pub(in crate::control) async fn report(
+    State(api): State<Api>,
+    phone: Phone,
+    Body(reported): Body<Reported>,
+) -> Result<Json<ReportTaken>, Problem> {
+    let Phone { person, device, enrolled, thumbprint } = phone;
+    let taken = api.policy().devices().report(&person, &device, &thumbprint, &reported.into(), api.now()).await?;
+    let (push, announced) = taken;
+    let reach = push.is_some();
+    carry(&api, &person, &device, push);
+    let in_force_within_s = announced_within_s(announced, api.ttl_s());
+    Ok(Json(ReportTaken { state: enrolled.state, reach, in_force_within_s }))
+}
+
+/// Ask for a push
+///
+/// With a nonce, which the app sends back: for a phone that waits for the one before in vain.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/nonce", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    responses((status = 200, description = "It is on its way.", body = OnItsWay),
+        (status = 409, description = "The phone has no push token.")))]
+pub(in crate::control) async fn nonce(State(api): State<Api>, phone: Phone) -> Result<Json<OnItsWay>, Problem> {
+    let Phone { person, device, thumbprint, .. } = phone;
+    let push = api.policy().devices().nonce(&person, &device, &thumbprint, api.now()).await?;
+    let expires_at = Moment(push.nonce.expires_at);
+    carry(&api, &person, &device, Some(push));
+    Ok(Json(OnItsWay { expires_at }))
+}
+
+/// Send a nonce back
+///
+/// That pushes reach the phone, and that its token is its own. A token that another device had moves here, and that device answers no more.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/reached", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    request_body = Nonce,
+    responses((status = 200, description = "Pushes reach the phone.", body = Reached),
+        (status = 409, description = "The nonce does not count.")))]
+pub(in crate::control) async fn reached(
+    State(api): State<Api>,
+    phone: Phone,
+    Body(Nonce { nonce }): Body<Nonce>,
+) -> Result<Json<Reached>, Problem> {
+    let Phone { person, device, enrolled, thumbprint } = phone;
+    let reached = api.policy().devices().reached(&person, &device, &thumbprint, &nonce, api.now()).await?;
+    let replaced = reached.replaced.iter().map(|device| device.as_str().to_owned()).collect();
+    Ok(Json(Reached { state: enrolled.state, replaced }))
+}
+
+/// Ask for digits to show
+///
+/// On a new phone: its person types them on one that may approve already. Those before count no more.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/digits", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    responses((status = 200, description = "What to show.", body = Digits)))]
+pub(in crate::control) async fn digits(State(api): State<Api>, phone: Phone) -> Result<Json<Digits>, Problem> {
+    let Phone { person, device, thumbprint, .. } = phone;
+    let digits = api.policy().devices().digits(&person, &device, &thumbprint, api.now()).await?;
+    Ok(Json(Digits { digits: digits.number.expose().to_owned(), expires_at: Moment(digits.expires_at) }))
+}
+
+/// Let another phone approve
+///
+/// A statement (`watchbell-promotion+jwt`) by a phone that may approve, with the digits that its person read on the other one. Three wrong
+/// ones use them up.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/promotions", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    request_body = SignedText,
+    responses((status = 200, description = "The other phone may approve.", body = Promoted),
+        (status = 409, description = "The digits are wrong or do not count, or the other phone was not reached yet.")))]
+pub(in crate::control) async fn vouch(
+    State(api): State<Api>,
+    phone: Phone,
+    Body(SignedText { jws }): Body<SignedText>,
+) -> Result<Json<Promoted>, Problem> {
+    let word = Unchecked::<signed::Promotion>::read(&jws).map_err(statement_refused)?;
+    let keyed = signer(&api, &phone.person.workspace, &word).await?;
+    let word = word.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
+    if word.device != phone.device || word.says.person != phone.person {
+        return Err(statement_refused(signed::Flaw::Subject));
+    }
+    let (rules, by) = (api.config().devices.rules(), PromotedBy::Approver(&word));
+    let promoted = api.policy().devices().promote(&phone.person, &word.says.device, by, &rules, api.now()).await?;
+    Ok(Json(Promoted::by(promoted.way)))
+}
+
+/// Roll the key
+///
+/// A statement (`watchbell-key+jwt`) by the key that counts, with the next one, which makes the request's proof. What the phone may do stays.
+#[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/key", tag = "Phones", security(("proof" = [])),
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("DPoP" = String, Header, description = "A proof by the new key, which it carries.")),
+    request_body = SignedText,
+    responses((status = 200, description = "The new key counts.", body = KeyRolled),
+        (status = 409, description = "The new key is not new, or is another one than the proof's.")))]
+pub(in crate::control) async fn roll(
+    State(api): State<Api>,
+    crate::control::input::Named(workspace): crate::control::input::Named<String>,
+    NewKey(proof): NewKey,
+    Body(SignedText { jws }): Body<SignedText>,
+) -> Result<Json<KeyRolled>, Problem> {
+    let unknown = || Problem::from(RollRefusal::UnknownDevice);
+    let workspace = crate::event::WorkspaceId::new(workspace).map_err(|_| unknown())?;
+    let roll = Unchecked::<signed::KeyRoll>::read(&jws).map_err(statement_refused)?;
+    let keyed = signer(&api, &workspace, &roll).await?;
+    let roll = roll.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
+    if roll.says.person != keyed.person {
+        return Err(statement_refused(signed::Flaw::Subject));
+    }
+    super::super::gate::room_for(&api, &keyed.person.user)?;
+    api.policy().devices().roll(&roll, &proof, api.now()).await?;
+    Ok(Json(KeyRolled { thumbprint: proof.key.thumbprint() }))
+}

@@ -1,0 +1,218 @@
+//! Phones over HTTP: from signing in to an answer that upstream hears, and whoever only says that they are a phone.
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use watchbell::people::Projection;
+use watchbell::people::signed::{DECISION_TYPE, KEY_TYPE, PROMOTION_TYPE};
+use watchbell::seam::{Clock as _, SystemClock};
+use watchbell::store::Policy;
+
+use super::support::{Answer, Call, Served};
+use crate::people::phones::Phone;
+use crate::people::support::{heard, published, sign_in};
+use crate::store_support::{over_both, person};
+
+const W: &str = "/v1/workspaces/acme";
+
+fn now_s() -> i64 {
+    SystemClock.now().as_secs()
+}
+
+impl Served {
+    /// A proof for that method and path.
+    fn proof(&self, phone: &Phone, (method, path): (&str, &str), more: &Value) -> String {
+        phone.proof_for(&self.url, (method, path), more)
+    }
+
+    /// A call by a phone, with its proof.
+    fn by_phone(&self, phone: &Phone, method: &str, path: &str) -> Call<'_> {
+        let proof = self.proof(phone, (method, path), &json!({}));
+        self.call(method, path).header("dpop", &proof)
+    }
+
+    /// A statement of a phone of Jonas'.
+    fn statement(&self, phone: &Phone, typ: &str, more: &Value) -> Value {
+        phone.statement_for(&self.url, "jonas", typ, more)
+    }
+
+    /// Jonas signs in on a phone: it is registered.
+    async fn register(&self, phone: &mut Phone) -> Answer {
+        let path = format!("{W}/me/devices");
+        let challenge = self.call_as("user", "POST", &format!("{path}/challenges")).answer().await;
+        let challenge = challenge.body["challenge"].clone();
+        let proof = self.proof(phone, ("POST", &path), &json!({"nonce": challenge}));
+        let report = json!({"platform": "apns", "app": "com.example.app", "token": phone.token, "locale": "en-US", "model": "Pixel 8"});
+        let body = json!({"challenge": challenge, "name": "My phone", "report": report});
+        let answer = self.call_as("user", "POST", &path).header("dpop", &proof).json(&body).answer().await;
+        if answer.status == 200 {
+            phone.id = Some(watchbell::event::DeviceId::new(answer.body["device"].as_str().unwrap()).unwrap());
+        }
+        answer
+    }
+
+    /// The push arrives and its nonce goes back.
+    async fn reach(&self, phone: &Phone) -> Answer {
+        let nonce = self.pushed.take().nonce.expose().to_owned();
+        let call = self.by_phone(phone, "POST", &format!("{W}/phone/reached"));
+        call.json(&json!({"nonce": nonce})).answer().await
+    }
+
+    /// Jonas' first phone, which may approve by a ticket of his admin's.
+    async fn approver(&self) -> Phone {
+        let mut phone = Phone::new("token-1");
+        assert_eq!(self.register(&mut phone).await.status, 200);
+        assert_eq!(self.reach(&phone).await.status, 200);
+        let ticket = self.call_as("admin", "POST", &format!("{W}/users/jonas/tickets")).answer().await;
+        let promoted = self.promote(&phone, json!({"ticket": ticket.body["ticket"]})).await;
+        assert_eq!(promoted.body, json!({"state": "approver", "way": "ticket"}));
+        phone
+    }
+
+    async fn promote(&self, phone: &Phone, body: Value) -> Answer {
+        let path = format!("{W}/me/devices/{}/promotion", phone.id());
+        let proof = self.proof(phone, ("POST", &path), &json!({}));
+        self.call_as("user", "POST", &path).header("dpop", &proof).json(&body).answer().await
+    }
+
+    async fn answers(&self, phone: &Phone, event: &str, verb: &str) -> Answer {
+        let about = json!({"type": "identity_verification", "event": event, "verb": verb});
+        let path = format!("{W}/phone/requests/identity_verification/{event}/answer");
+        self.call("POST", &path).json(&self.statement(phone, DECISION_TYPE, &about)).answer().await
+    }
+}
+
+/// Somebody signs in as Jonas.
+async fn asks(policy: &Policy, event: &str) -> Projection {
+    let request = sign_in(&person("acme", "jonas"), event, SystemClock.now().minus(Duration::from_secs(1)));
+    policy.requests().project(&request, SystemClock.now()).await.unwrap();
+    request
+}
+
+async fn served(policy: Policy) -> Served {
+    Served::with(policy, |api| api.devices.answer_wait_ms = 50).await
+}
+
+over_both! {
+    /// From signing in to an answer: the phone is registered, reached, and approves once it may; upstream hears once, and the phone is told
+    /// whether upstream's log has it.
+    async fn a_phone_answers(policy: Policy) {
+        let served = served(policy.clone()).await;
+        let mut phone = Phone::new("token-1");
+        let registered = served.register(&mut phone).await;
+        assert_eq!(registered.body["state"], "receive_only");
+        assert_eq!((&registered.body["reach"], &registered.body["waits"], &registered.body["again"]), (&json!(true), &json!(false), &json!(false)));
+        assert_eq!(served.promote(&phone, json!({})).await.problem(), "not-reachable");
+        assert_eq!(served.reach(&phone).await.body, json!({"state": "receive_only", "replaced": []}));
+        asks(&policy, "e1").await;
+        let pending = served.by_phone(&phone, "GET", &format!("{W}/phone/requests")).answer().await;
+        assert_eq!(pending.body["requests"][0]["event"], "e1");
+        let detail = served.by_phone(&phone, "GET", &format!("{W}/phone/requests/identity_verification/e1")).answer().await;
+        assert_eq!(detail.body["detail"]["location"], "Lisbon");
+        assert_eq!(served.answers(&phone, "e1", "approve").await.problem(), "cannot-approve");
+        assert_eq!(served.promote(&phone, json!({})).await.status, 403, "a session is not enough");
+
+        let ticket = served.call_as("admin", "POST", &format!("{W}/users/jonas/tickets")).answer().await;
+        let promoted = served.promote(&phone, json!({"ticket": ticket.body["ticket"]})).await;
+        assert_eq!(promoted.body, json!({"state": "approver", "way": "ticket"}));
+        let recorded = served.answers(&phone, "e1", "approve").await;
+        assert_eq!((recorded.status, &recorded.body["published"]), (202, &json!(false)));
+        let decisions = published(&policy).await.decisions();
+        assert_eq!(heard(&decisions, "e1").split_off(1), ["Approve"]);
+        let again = served.answers(&phone, "e1", "approve").await;
+        assert_eq!((again.status, &again.body["decision"]), (200, &recorded.body["decision"]), "signed anew, answered alike");
+        let otherwise = served.answers(&phone, "e1", "deny").await;
+        assert_eq!((otherwise.status, otherwise.problem(), &otherwise.body["verb"]), (409, "answered", &json!("approve")));
+        let late = served.answers(&phone, "e2", "deny").await;
+        assert_eq!((late.status, late.problem(), late.header("retry-after")), (503, "request-not-here", "1"));
+        let seen = json!({"shown": [{"type": "identity_verification", "event": "e1"}]});
+        let seen = served.by_phone(&phone, "POST", &format!("{W}/phone/seen")).json(&seen).answer().await;
+        assert_eq!(seen.body, json!({"taken": 1}));
+        let recent = served.get("user", &format!("{W}/me/recent")).await.body;
+        assert!(recent["items"].as_array().unwrap().iter().any(|item| item["what"] == "seen"), "{recent}");
+    }
+
+    /// A proof counts for one request, once, by a key that counts: nothing else lets a phone in, and a wrong clock is told the right time.
+    async fn who_only_says_that_they_are_a_phone(policy: Policy) {
+        let served = served(policy.clone()).await;
+        let phone = served.approver().await;
+        let path = format!("{W}/phone/requests");
+        let show = async |proof: &str| served.call("GET", &path).header("dpop", proof).answer().await;
+        let proof = served.proof(&phone, ("GET", &path), &json!({}));
+        assert_eq!(show(&proof).await.status, 200);
+        assert_eq!(show(&proof).await.problem(), "proof-used");
+        assert_eq!(served.call_as("user", "GET", &path).answer().await.problem(), "no-proof");
+        for (made_for, more, flaw) in [
+            (("POST", path.as_str()), json!({}), "request"),
+            (("GET", "/v1/workspaces/acme/phone/seen"), json!({}), "request"),
+            (("GET", path.as_str()), json!({"iat": now_s() - 600}), "time"),
+        ] {
+            let refused = show(&served.proof(&phone, made_for, &more)).await;
+            assert_eq!((refused.status, refused.problem(), &refused.body["flaw"]), (401, "bad-proof", &json!(flaw)));
+            assert!((refused.body["server_time"].as_i64().unwrap() - now_s()).abs() < 60);
+        }
+        let thief = Phone { id: phone.id.clone(), ..Phone::new("x") };
+        assert_eq!(show(&served.proof(&thief, ("GET", &path), &json!({}))).await.body["flaw"], "signature");
+        let stranger = Phone { id: Some(watchbell::event::DeviceId::new("nobody").unwrap()), ..Phone::new("x") };
+        assert_eq!(show(&served.proof(&stranger, ("GET", &path), &json!({}))).await.problem(), "unknown-phone");
+        let other = path.replace("acme", "globex");
+        let elsewhere = served.by_phone(&phone, "GET", &other).answer().await;
+        assert_eq!(elsewhere.problem(), "unknown-phone");
+        asks(&policy, "e1").await;
+        asks(&policy, "e2").await;
+        let about = json!({"type": "identity_verification", "event": "e1", "verb": "approve"});
+        let elsewhere = format!("{path}/identity_verification/e2/answer");
+        let moved = served.call("POST", &elsewhere).json(&served.statement(&phone, DECISION_TYPE, &about)).answer().await;
+        assert_eq!((moved.problem(), &moved.body["flaw"]), ("bad-statement", &json!("subject")));
+
+        let reset = served.call_as("admin", "POST", &format!("{W}/users/jonas/devices/reset")).answer().await;
+        assert_eq!(reset.body["devices"], json!([phone.id().as_str()]));
+        assert_eq!(show(&served.proof(&phone, ("GET", &path), &json!({}))).await.problem(), "unknown-phone");
+        assert_eq!(served.answers(&phone, "e1", "approve").await.problem(), "unknown-phone");
+    }
+
+    /// A second phone by the digits that it shows, a key that rolls, and the list in which its person sees it all.
+    async fn phones_of_one_person(policy: Policy) {
+        let served = served(policy.clone()).await;
+        let (first, mut second) = (served.approver().await, Phone::new(&"f".repeat(64)));
+        served.register(&mut second).await;
+        served.reach(&second).await;
+        let shown = served.by_phone(&second, "POST", &format!("{W}/phone/digits")).answer().await;
+        let vouch = async |digits: &Value| {
+            let word = served.statement(&first, PROMOTION_TYPE, &json!({"device": second.id().as_str(), "number": digits}));
+            served.by_phone(&first, "POST", &format!("{W}/phone/promotions")).json(&word).answer().await
+        };
+        let digits = shown.body["digits"].as_str().unwrap();
+        let wrong = if digits == "000000" { "000001" } else { "000000" };
+        let refused = vouch(&json!(wrong)).await;
+        assert_eq!((refused.problem(), &refused.body["left"]), ("digits-wrong", &json!(2)));
+        assert_eq!(vouch(&json!(digits)).await.body, json!({"state": "approver", "way": "approver"}));
+
+        let next = second.with_new_key();
+        let roll = served.statement(&second, KEY_TYPE, &json!({"jwk": next.jwk()}));
+        let path = format!("{W}/phone/key");
+        let carried = Phone { id: None, ..next.clone() };
+        let rolled = served.by_phone(&carried, "POST", &path).json(&roll).answer().await;
+        assert_eq!(rolled.body, json!({"thumbprint": next.thumbprint()}));
+        asks(&policy, "e1").await;
+        assert_eq!(served.answers(&second, "e1", "approve").await.body["flaw"], "signature", "the old key");
+        assert_eq!(served.answers(&next, "e1", "approve").await.status, 202);
+
+        let listed = served.get("user", &format!("{W}/me/devices")).await;
+        let devices = listed.body["devices"].as_array().unwrap();
+        assert_eq!(devices.iter().map(|device| &device["state"]).collect::<Vec<_>>(), ["approver", "approver"]);
+        assert_eq!(devices[1]["pushes"]["token_end"], "ffff");
+        assert!(!listed.text.contains("fffff"));
+        let path = format!("{W}/me/devices/{}", second.id());
+        let stale = served.call_as("user", "PUT", &format!("{path}/name")).header("if-match", "\"u1\"");
+        assert_eq!(stale.json(&json!({"name": "Old"})).status().await, 412);
+        let named = served.call_as("user", "PUT", &format!("{path}/name")).header("if-match", listed.header("etag"));
+        assert_eq!(named.json(&json!({"name": "New"})).answer().await.body["devices"][1]["name"], "New");
+        let removed = served.call_as("user", "DELETE", &path).answer().await;
+        assert_eq!(removed.body["approvers_left"], 1);
+        let last = format!("{W}/me/devices/{}", first.id());
+        assert_eq!(served.call_as("user", "DELETE", &last).answer().await.problem(), "last-approver");
+        let unsure = served.call_as("user", "DELETE", &format!("{last}?even_the_last=maybe")).answer().await;
+        assert_eq!((unsure.status, unsure.problem()), (400, "wrong-query"));
+        assert_eq!(served.call_as("user", "DELETE", &format!("{last}?even_the_last=true")).status().await, 200);
+    }
+}
