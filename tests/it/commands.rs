@@ -51,6 +51,7 @@ fn the_production_example_passes_once_its_secrets_are_there() {
     let printed = text(&output.stdout);
     assert!(printed.starts_with("OK\n"), "{printed}");
     assert!(printed.contains("apns.development") && printed.contains("PostgreSQL behind Redis"), "{printed}");
+    assert!(printed.contains("https://watchbell.example.com; may approve by approver, ticket"), "{printed}");
     assert!(!printed.contains("password"), "{printed}");
     // The API starts from the same file.
     let output = check.args(["--for", "api"]).output().unwrap();
