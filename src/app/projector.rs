@@ -1,4 +1,5 @@
-//! Events that ask become requests that people answer, and outcomes what they may look back on: read in a group of the API's own, so that several processes share the work.
+//! Events that ask become requests that people answer, and outcomes what they may look back on: read in a group of the API's own, so that
+//! several processes share the work.
 //!
 //! The point: a record's offset is finished after the transaction that holds its requests and what upstream hears of them. Killed between
 //! the two, the record is read again and changes nothing, because what is there is known. Records of one key are projected in their order,
