@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use prost::Message as _;
 
-use super::{Ending, JobId, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
+use super::{Ending, JobId, Notice, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
 use crate::event::{
     Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, is_traceparent,
     to_timestamp, wire, wire_body,
 };
-use wire::{domain_type, wire_time, wire_type};
+use wire::{domain_type, wire_notice, wire_time, wire_type};
 
 /// The newest schema of a job that this code knows.
 pub const JOB_SCHEMA: u32 = 1;
@@ -113,9 +113,32 @@ pub enum Finality {
 #[error("the value is no watchbell.v1.Decision: {0}")]
 pub struct DecisionError(String);
 
+/// The newest schema of a notice's job: a worker that knows only jobs of events lets it wait.
+const NOTICE_SCHEMA: u32 = 2;
+
+/// Appends the bytes of the job that tells one device of a notice, not attempted yet.
+pub fn encode_notice(notice: &Notice, user: &UserId, device: &DeviceId, buffer: &mut Vec<u8>) {
+    let record = wire::PushJob {
+        schema: NOTICE_SCHEMA,
+        workspace_id: notice.workspace.as_str().to_owned(),
+        r#type: wire_type(notice.kind).into(),
+        event_id: notice.id.as_str().to_owned(),
+        user_id: user.as_str().to_owned(),
+        device_id: device.as_str().to_owned(),
+        kind: wire::PushKind::Notice.into(),
+        occurred_at: Some(wire_time(notice.occurred_at)),
+        expires_at: Some(wire_time(notice.until)),
+        first_seen: Some(wire_time(notice.occurred_at)),
+        notice: wire_notice(notice.what).into(),
+        ..Default::default()
+    };
+    buffer.reserve(record.encoded_len());
+    record.encode_raw(buffer);
+}
+
 const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     match kind {
-        wire::PushKind::Unspecified => None,
+        wire::PushKind::Unspecified | wire::PushKind::Notice => None,
         wire::PushKind::Show => Some(PushKind::Show),
         wire::PushKind::Withdraw => Some(PushKind::Withdraw),
     }
@@ -154,6 +177,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         wait_until: job.wait_until.map(wire_time),
         traceparent: job.traceparent.as_deref().unwrap_or_default().to_owned(),
         body,
+        notice: wire::SystemNotice::Unspecified.into(),
     };
     buffer.reserve(record.encoded_len());
     record.encode_raw(buffer);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::delivery::{JobId, Reason};
+use crate::event::SystemNotice;
 
 fn job(kind: PushKind) -> PushJob {
     let at = Timestamp(1_800_000_000_123);
@@ -119,9 +120,32 @@ fn outcome_matches_the_generated_code() {
         workspace_version: 8,
         user_version: 9,
         withdrawal: true,
+        notice: wire::SystemNotice::Unspecified.into(),
     };
     assert_eq!(read, expected);
     assert_eq!(bytes, expected.encode_to_vec());
+}
+
+/// A notice's job has schema 2, so that a worker that knows no notices lets it wait; until then it is known by what any worker can read.
+#[test]
+fn notice_is_of_a_newer_schema() {
+    let at = Timestamp(1_800_000_000_123);
+    let notice = Notice {
+        workspace: WorkspaceId::new("w").unwrap(),
+        kind: NotificationType::TrustedDevice,
+        id: EventId::new("n").unwrap(),
+        what: SystemNotice::Reset,
+        occurred_at: at,
+        until: at.plus(Duration::from_secs(60)),
+    };
+    let mut bytes = Vec::new();
+    encode_notice(&notice, &UserId::new("u").unwrap(), &DeviceId::new("d").unwrap(), &mut bytes);
+    let read = wire::PushJob::decode(&*bytes).unwrap();
+    assert_eq!((read.schema, read.kind(), read.notice()), (2, wire::PushKind::Notice, wire::SystemNotice::Reset));
+    assert_eq!((read.event_id.as_str(), read.user_id.as_str(), read.device_id.as_str()), ("n", "u", "d"));
+    assert_eq!((read.occurred_at, read.first_seen), (Some(wire_time(at)), Some(wire_time(at))));
+    let waits = matches!(decode_job(&bytes), Err(JobError::Newer { schema: 2, .. }));
+    assert!(waits);
 }
 
 /// Only decided and closed are final.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event::{Event, EventId, NotificationType, Timestamp, WorkspaceId};
+use crate::event::{Event, EventId, NotificationType, SystemNotice, Timestamp, WorkspaceId};
 
 /// The namespace of our job ids. A random UUID, drawn once; changing it would make every retry of the moment of change a new entry on
 /// the screen.
@@ -25,6 +25,11 @@ impl JobId {
     /// The job that takes it back: another job, whose push names the first one's id as what it replaces.
     pub fn withdraw(workspace: &str, kind: NotificationType, event: &str, user: &str, device: &str) -> Self {
         Self::derive(&[workspace, kind.name(), event, user, device, "withdraw"])
+    }
+
+    /// The job that shows a notice of Watchbell itself.
+    pub fn notice(workspace: &str, kind: NotificationType, notice: &str, user: &str, device: &str) -> Self {
+        Self::derive(&[workspace, kind.name(), notice, user, device, "notice"])
     }
 
     fn derive(parts: &[&str]) -> Self {
@@ -145,6 +150,23 @@ pub struct Withdrawal {
     /// When the withdrawal was asked for.
     pub occurred_at: Timestamp,
     /// Until when it is worth sending.
+    pub until: Timestamp,
+}
+
+/// What Watchbell itself tells somebody, about no event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The type of the request that it is about; `trusted_device` where it is about phones.
+    pub kind: NotificationType,
+    /// Its own id, which stands where an event's would.
+    pub id: EventId,
+    /// What it says.
+    pub what: SystemNotice,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// After this moment nobody is told any more.
     pub until: Timestamp,
 }
 

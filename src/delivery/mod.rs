@@ -9,7 +9,7 @@ mod job;
 mod outcome;
 pub mod retry;
 
-pub use job::{JobId, Origin, PushJob, PushKind, Subject, Withdrawal};
+pub use job::{JobId, Notice, Origin, PushJob, PushKind, Subject, Withdrawal};
 pub use outcome::{Ending, Outcome, OutcomeRecord, Reach, Reason, RetryScope};
 pub use retry::{NextStep, RetryPolicy, Situation, THROTTLED_WAIT, Tier, Urgency, Wait};
 

@@ -11,6 +11,7 @@
 mod decode;
 mod headers;
 mod id;
+mod notice;
 mod time;
 pub mod wire;
 
@@ -18,6 +19,7 @@ pub(crate) use decode::text;
 pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, decode_whole, to_timestamp, wire_body};
 pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
+pub use notice::SystemNotice;
 pub use time::Timestamp;
 
 use std::time::Duration;

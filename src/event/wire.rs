@@ -6,7 +6,7 @@
 
 include!(concat!(env!("OUT_DIR"), "/watchbell.v1.rs"));
 
-use super::NotificationType as Kind;
+use super::{NotificationType as Kind, SystemNotice as Notices};
 
 /// A type as it is written.
 pub const fn wire_type(kind: Kind) -> NotificationType {
@@ -26,6 +26,31 @@ pub const fn domain_type(kind: NotificationType) -> Option<Kind> {
         NotificationType::TrustedDevice => Some(Kind::TrustedDevice),
         NotificationType::AccountSharing => Some(Kind::AccountSharing),
         NotificationType::OtpReceived => Some(Kind::OtpReceived),
+    }
+}
+
+/// A notice as it is written.
+pub const fn wire_notice(notice: Notices) -> SystemNotice {
+    match notice {
+        Notices::Guard => SystemNotice::Guard,
+        Notices::Enrolled => SystemNotice::Enrolled,
+        Notices::Promoted => SystemNotice::Promoted,
+        Notices::Removed => SystemNotice::Removed,
+        Notices::Reset => SystemNotice::Reset,
+        Notices::NotMe => SystemNotice::NotMe,
+    }
+}
+
+/// A notice as it was read; `None` where none was written.
+pub const fn domain_notice(notice: SystemNotice) -> Option<Notices> {
+    match notice {
+        SystemNotice::Unspecified => None,
+        SystemNotice::Guard => Some(Notices::Guard),
+        SystemNotice::Enrolled => Some(Notices::Enrolled),
+        SystemNotice::Promoted => Some(Notices::Promoted),
+        SystemNotice::Removed => Some(Notices::Removed),
+        SystemNotice::Reset => Some(Notices::Reset),
+        SystemNotice::NotMe => Some(Notices::NotMe),
     }
 }
 
