@@ -303,13 +303,27 @@ impl Forwarder for KafkaForwarder {
 impl OutboxSink for KafkaForwarder {
     fn write(&self, record: &OutboxRecord, settlement: &Arc<Settlement>) {
         let OutboxRecord { topic, key, payload, headers } = record;
-        let topic = match topic {
-            OutboxTopic::Audit => &self.inner.names.audit,
-            OutboxTopic::Decisions => &self.inner.names.decisions,
+        let names = &self.inner.names;
+        let (topic, headers) = match topic {
+            OutboxTopic::Audit => (names.audit.as_str(), given(headers)),
+            OutboxTopic::Decisions => (names.decisions.as_str(), given(headers)),
+            OutboxTopic::Jobs => (names.job(Urgency::Urgent, Tier::Now), of_waiting_job(record)),
+            OutboxTopic::Outcomes => (names.outcomes.as_str(), given(headers)),
+            OutboxTopic::Redrive => (names.redrive.as_str(), given(headers)),
         };
-        let owned = OwnedHeaders::new_with_capacity(headers.len());
-        let headers =
-            headers.iter().fold(owned, |owned, (key, value)| owned.insert(Header { key, value: Some(value) }));
         self.inner.send(topic, key.as_deref(), Some(payload), Some(headers), settlement);
+    }
+}
+
+fn given(headers: &[(String, String)]) -> OwnedHeaders {
+    let owned = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(owned, |owned, (key, value)| owned.insert(Header { key, value: Some(value) }))
+}
+
+/// The headers that every job has on its topic, made of the job itself. One that a newer version put there goes with what it brings.
+fn of_waiting_job(record: &OutboxRecord) -> OwnedHeaders {
+    match codec::decode_job(&record.payload) {
+        Ok(job) => owned(&headers::of_job(&job, Some(job.first_seen))),
+        Err(_) => given(&record.headers),
     }
 }

@@ -10,6 +10,7 @@ pub(super) struct Names {
     pub(super) outcomes: String,
     pub(super) decisions: String,
     pub(super) audit: String,
+    pub(super) redrive: String,
 }
 
 impl Names {
@@ -21,6 +22,7 @@ impl Names {
             outcomes: topics.outcomes.clone(),
             decisions: topics.decisions.clone(),
             audit: topics.audit.clone(),
+            redrive: topics.redrive.clone(),
         }
     }
 

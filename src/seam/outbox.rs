@@ -10,17 +10,26 @@ pub enum OutboxTopic {
     Audit,
     /// What upstream hears about requests.
     Decisions,
+    /// Jobs that somebody waits for and nothing delays: what people are told about their devices.
+    Jobs,
+    /// What phones say they showed.
+    Outcomes,
+    /// Records that are read as if they were redriven: events that a person sends to themselves.
+    Redrive,
 }
 
 impl OutboxTopic {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Audit, Self::Decisions];
+    /// All of them, in an order that never changes: a topic's place names its locks, in every version.
+    pub const ALL: [Self; 5] = [Self::Audit, Self::Decisions, Self::Jobs, Self::Outcomes, Self::Redrive];
 
     /// The name in the store and in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::Decisions => "decisions",
+            Self::Jobs => "jobs",
+            Self::Outcomes => "outcomes",
+            Self::Redrive => "redrive",
         }
     }
 }
@@ -34,7 +43,7 @@ pub struct OutboxRecord {
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub payload: Vec<u8>,
-    /// Its headers.
+    /// Its headers. A job brings none but its trace context: it is written with those that every job has.
     pub headers: Vec<(String, String)>,
 }
 

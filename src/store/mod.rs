@@ -41,7 +41,7 @@ pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
 pub use requests::{Answered, PENDING_MAX, Projected, Requests};
 pub use retention::{
-    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
+    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
 };
 pub use schema::{Migrated, migrate};
 pub use settings::InForce;

@@ -26,6 +26,8 @@ pub const REQUESTS_KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
 pub const ACTIVITY_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A device's word that it showed a notification.
 pub const SEEN_KEPT: Duration = ACTIVITY_KEPT;
+/// What a person was told about their devices: as long as what they look back on besides.
+pub const NOTICES_KEPT: Duration = ACTIVITY_KEPT;
 /// An idempotency key: longer than an app repeats a registration.
 pub const IDEMPOTENCY_KEPT: Duration = DAY;
 /// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
@@ -35,7 +37,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 9] = [
+const SWEEPS: [(&str, Duration); 10] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -54,6 +56,7 @@ const SWEEPS: [(&str, Duration); 9] = [
             (SELECT workspace, user_id, type, event, device FROM seen_marks WHERE seen_at < $1 ORDER BY seen_at LIMIT $2) RETURNING 1",
         SEEN_KEPT,
     ),
+    ("DELETE FROM notices WHERE seq IN (SELECT seq FROM notices WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", NOTICES_KEPT),
     (
         "DELETE FROM idempotency_keys WHERE (workspace, user_id, key) IN
             (SELECT workspace, user_id, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2) RETURNING 1",
@@ -122,7 +125,7 @@ impl Database {
 
 impl Work {
     async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
-        const FORGET: [&str; 12] = [
+        const FORGET: [&str; 13] = [
             "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id = $2",
@@ -137,6 +140,7 @@ impl Work {
                 WHERE workspace = $1 AND user_id = $2 AND state <> 'open'",
             "DELETE FROM seen_marks WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM notices WHERE workspace = $1 AND (user_id = $2 OR about_user = $2)",
             "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2",
         ];

@@ -56,9 +56,10 @@ impl Place {
     }
 
     /// Executes statements, past the store.
-    pub async fn execute(&self, sql: &'static str) {
+    pub async fn execute(&self, sql: &str) {
         use secrecy::ExposeSecret as _;
-        use sqlx::{Connection as _, Executor as _};
+        use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         let url = self.config.store_url.as_ref().unwrap().expose_secret();
         if url.starts_with("sqlite") {
             sqlx::SqliteConnection::connect(url).await.unwrap().execute(sql).await.unwrap();

@@ -1,4 +1,5 @@
 //! The policy store between two versions: rows that a newer one wrote, and a schema that a newer one migrated. Over both databases.
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr as _;
@@ -9,10 +10,14 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use watchbell::event::NotificationType::OtpReceived;
 use watchbell::policy::{Preference, Setting};
-use watchbell::seam::PolicySource as _;
+use watchbell::seam::{OutboxTopic, PolicySource as _};
 use watchbell::store::{Migrated, OpenError, migrate, open};
 
+use crate::people::support::published;
 use crate::store_support::{Kind, Place, ask, person, phone, preference, setting, user, ws};
+
+/// The migrations before the outbox had more than two topics.
+const MIGRATIONS: [&str; 4] = ["0001_policy.sql", "0003_compatibility.sql", "0004_people.sql", "0005_devices.sql"];
 
 /// Executes what a newer version would.
 async fn execute(kind: Kind, place: &Place, sql: &'static str) {
@@ -113,8 +118,8 @@ async fn an_older_version_starts_until_it_is_too_old_sqlite() {
     an_older_version_starts_until_it_is_too_old(Kind::Sqlite).await;
 }
 
-/// A store as the version before people's devices could be enrolled left it.
-async fn before_enrolments(kind: Kind, place: &Place) {
+/// A store as the version of these migrations left it.
+async fn at_version(kind: Kind, place: &Place, migrations: &[&str]) {
     let url = place.config.store_url.as_ref().unwrap().expose_secret();
     let engine = match kind {
         Kind::Postgres => "postgres",
@@ -122,7 +127,7 @@ async fn before_enrolments(kind: Kind, place: &Place) {
     };
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations").join(engine);
     let then = tempfile::tempdir().unwrap();
-    for name in ["0001_policy.sql", "0003_compatibility.sql"] {
+    for name in migrations {
         fs::copy(all.join(name), then.path().join(name)).unwrap();
     }
     let then = Migrator::new(then.path()).await.unwrap();
@@ -133,17 +138,17 @@ async fn before_enrolments(kind: Kind, place: &Place) {
             then.run(&mut options.connect().await.unwrap()).await.unwrap();
         }
     }
-    let rows = "INSERT INTO users (workspace, id, version) VALUES ('acme', 'ada', 7);
-        INSERT INTO devices (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
-            VALUES ('acme', 'ada', 'd1', 'apns', 'com.example.app', 'production', 't1', 'en-US', 1, 1, 7)";
-    execute(kind, place, rows).await;
 }
 
 /// Devices of the version before are enrolled by the migration. What an older worker does on the newer schema, while both are running,
 /// is read as it meant it: a device that it wrote is no less a device.
 async fn an_older_versions_devices_are_enrolled(kind: Kind) {
     let place = Place::empty(kind);
-    before_enrolments(kind, &place).await;
+    at_version(kind, &place, &MIGRATIONS[..2]).await;
+    let rows = "INSERT INTO users (workspace, id, version) VALUES ('acme', 'ada', 7);
+        INSERT INTO devices (workspace, user_id, id, platform, app, environment, token, locale, registered_at, last_seen, version)
+            VALUES ('acme', 'ada', 'd1', 'apns', 'com.example.app', 'production', 't1', 'en-US', 1, 1, 7)";
+    execute(kind, &place, rows).await;
     let done = migrate(&place.config, false).await.unwrap();
     assert!(done.from == 3 && done.to > 3, "{done:?}");
     let (policy, ada) = (open(&place.config).await.unwrap(), person("acme", "ada"));
@@ -170,4 +175,48 @@ async fn an_older_versions_devices_are_enrolled_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_versions_devices_are_enrolled_sqlite() {
     an_older_versions_devices_are_enrolled(Kind::Sqlite).await;
+}
+
+/// The id in a row of the outbox, as either database prints it.
+fn outbox_id(row: &str) -> i64 {
+    let row: serde_json::Value = serde_json::from_str(row).unwrap();
+    row["id"].as_i64().unwrap_or_else(|| row[0].as_str().unwrap().parse().unwrap())
+}
+
+/// What waits in the outbox is published after the migration that lets it have more topics, and no id comes twice: upstream's record of a
+/// decision is known by it, also when the row is gone.
+async fn an_older_versions_outbox_goes_on(kind: Kind) {
+    let place = Place::empty(kind);
+    at_version(kind, &place, &MIGRATIONS).await;
+    let put = |topic: &str| {
+        let bytes = if kind == Kind::Postgres { "'\\x01'" } else { "x'01'" };
+        format!(
+            "INSERT INTO outbox (topic, shard, key, payload, headers, created_at) VALUES ('{topic}', 0, {bytes}, {bytes}, '[]', 7)"
+        )
+    };
+    for sql in [put("audit"), put("decisions"), put("decisions"), "DELETE FROM outbox WHERE id = 3".to_owned()] {
+        place.execute(&sql).await;
+    }
+    let done = migrate(&place.config, false).await.unwrap();
+    assert!(done.from == 5 && done.to > 5, "{done:?}");
+    let policy = open(&place.config).await.unwrap();
+    let broker = published(&policy).await;
+    assert_eq!(broker.log().iter().map(|record| record.topic.name()).collect::<Vec<_>>(), ["audit", "decisions"]);
+    // An older process beside it puts in what it knows; the newer one, what is new.
+    for topic in OutboxTopic::ALL {
+        place.execute(&put(topic.name())).await;
+    }
+    let ids: Vec<i64> = place.dump(&["outbox"]).await.iter().map(|row| outbox_id(row)).collect();
+    assert_eq!(ids.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2, 4, 5, 6, 7, 8]), "3 was there once");
+    assert_eq!(published(&policy).await.log().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_versions_outbox_goes_on_postgres() {
+    an_older_versions_outbox_goes_on(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_versions_outbox_goes_on_sqlite() {
+    an_older_versions_outbox_goes_on(Kind::Sqlite).await;
 }

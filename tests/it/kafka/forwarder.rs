@@ -237,22 +237,48 @@ fn a_producer_beyond_repair_is_replaced() {
 
 #[test]
 fn what_the_outbox_holds_goes_to_its_topic() {
-    // Key, value and headers arrive as they were put in, a record without a key too, and the acknowledgement is told.
+    // Key, value and headers arrive as they were put in, a record without a key too, and the acknowledgement is told. A job has the headers
+    // that it would have from a worker.
     let kafka = shared_kafka();
     let (_clients, topics, forwarder) = start(&kafka);
     let settlement = Settlement::waiting();
-    let records = [(OutboxTopic::Audit, Some(b"acme".to_vec())), (OutboxTopic::Decisions, None)].map(|(topic, key)| {
-        let headers = vec![("traceparent".to_owned(), "00-1-2-01".to_owned())];
-        OutboxRecord { topic, key, payload: vec![0, 1, 255], headers }
-    });
-    records.iter().for_each(|record| forwarder.write(record, &settlement));
+    let record = |topic, key: Option<&str>, payload: &[u8]| OutboxRecord {
+        topic,
+        key: key.map(|key| key.as_bytes().to_vec()),
+        payload: payload.to_vec(),
+        headers: vec![("traceparent".to_owned(), "00-1-2-01".to_owned())],
+    };
+    let mut waiting = Vec::new();
+    codec::encode_job(&job(), &mut waiting);
+    let now = topics.job(watchbell::delivery::Urgency::Urgent, Tier::Now);
+    let rows = [
+        (&topics.audit, record(OutboxTopic::Audit, Some("acme"), &[0, 1, 255])),
+        (&topics.decisions, record(OutboxTopic::Decisions, None, &[0, 1, 255])),
+        (&topics.outcomes, record(OutboxTopic::Outcomes, Some("user-1"), &[2])),
+        (&topics.redrive, record(OutboxTopic::Redrive, Some("user-1"), &[3])),
+        (&now, record(OutboxTopic::Jobs, Some("user-1"), &waiting)),
+        (&now, record(OutboxTopic::Jobs, Some("user-2"), b"of a newer version")),
+    ];
+    rows.iter().for_each(|(_, record)| forwarder.write(record, &settlement));
     settle(&settlement);
-    let mut reader = Reader::from_beginning(&kafka, &[&topics.audit, &topics.decisions]);
-    let mut read = reader.until_count(2, SOON).to_vec();
-    read.sort_by_key(|record| record.key.is_none());
-    let found: Vec<_> = read.iter().map(|record| (&record.topic, &record.key, &record.payload)).collect();
-    let payload = Some(vec![0, 1, 255]);
-    assert_eq!(found, [(&topics.audit, &records[0].key, &payload), (&topics.decisions, &None, &payload)]);
-    assert!(read.iter().all(|record| record.header("traceparent").as_deref() == Some("00-1-2-01")));
+    let all: Vec<&str> = rows.iter().map(|(topic, _)| topic.as_str()).collect();
+    let mut reader = Reader::from_beginning(&kafka, &all[..5]);
+    let read = reader.until_count(rows.len(), SOON).to_vec();
+    assert_eq!(read.len(), rows.len());
+    for (topic, put) in &rows {
+        let found = read.iter().find(|read| read.topic == **topic && read.payload.as_ref() == Some(&put.payload));
+        let found = found.unwrap_or_else(|| panic!("{topic} has no {put:?}"));
+        assert_eq!(found.key, put.key);
+        if put.payload == waiting {
+            let of = |name| found.header(name);
+            assert_eq!(
+                (of(headers::KIND).as_deref(), of(headers::NOT_BEFORE).as_deref()),
+                (Some("job"), Some("1800000000456"))
+            );
+            assert_eq!((of(headers::DEADLINE).as_deref(), of("traceparent")), (Some("1800000600000"), None));
+        } else {
+            assert_eq!(found.header("traceparent").as_deref(), Some("00-1-2-01"), "{topic}");
+        }
+    }
     forwarder.close();
 }
