@@ -11,10 +11,10 @@ DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo check lint test deny audit bench soak breaks tools
+.PHONY: help demo check lint test deny audit bench bench-policy soak breaks tools
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
 demo: ## build, then watch notifications arrive: Kafka, store and providers embedded in one process
 	cargo run --locked --bin watchbell -- demo --text
@@ -45,10 +45,14 @@ deny: $(DENY) ## licences, forbidden crates, where crates come from
 audit: $(DENY) ## known vulnerabilities (fetches the RustSec database)
 	$(DENY) check advisories
 
-# Arguments of the benchmark go in BENCH, for example: make bench BENCH='--rounds 3'
+# Arguments of the benchmarks go in BENCH, for example: make bench BENCH='--rounds 3'
 bench: ## the worker against a bare HTTP/2 client, on a real broker; writes target/bench.json
 	cargo build --locked --release --features bench --bins
-	tests/services/run -- $(TARGET)/release/watchbell-bench $(BENCH)
+	tests/services/run -- $(TARGET)/release/watchbell-bench worker $(BENCH)
+
+bench-policy: ## how long workers use a setting that was changed: three workers under load; writes target/bench-policy.json
+	cargo build --locked --release --features bench --bins
+	tests/services/run -- $(TARGET)/release/watchbell-bench policy $(BENCH)
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 \

@@ -23,10 +23,11 @@ use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::report::Cost;
-use crate::rounds::measure;
+use super::MEASURED_CORE;
+use super::report::Cost;
+use super::rounds::measure;
+use crate::process;
 use crate::stage::Simulator;
-use crate::{MEASURED_CORE, process};
 
 /// What the client does, as the benchmark writes it.
 #[derive(Serialize, Deserialize)]
@@ -103,7 +104,7 @@ impl Floor {
         let file = dir.join("floor.json");
         std::fs::write(&file, serde_json::to_vec(&plan)?)?;
         let mut child = process::pinned(MEASURED_CORE, &std::env::current_exe()?)
-            .arg("--floor")
+            .args(["worker", "--floor"])
             .arg(&file)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,13 +10,22 @@ use watchbell::event::NotificationType;
 use watchbell::sandbox::config::Recording;
 use watchbell::sandbox::fault::{Fault, Provider, Rule};
 
-use crate::floor::{Floor, Sample};
-use crate::latency::Latencies;
+use super::floor::{Floor, Sample};
+use super::latency::Latencies;
+use super::report::{Calm, Cost, Crowd, Pair, Results, median, pair_line, ratios};
+use super::{Arguments, MEASURED_CORE, OTHER_CORE};
 use crate::load::Load;
-use crate::report::{Calm, Cost, Crowd, Pair, Results, median, pair_line, ratios};
-use crate::stage::{Setup, Simulator, Topics, Worker, populate};
-use crate::{Arguments, OTHER_CORE, process};
+use crate::process;
+use crate::running::{Role, Running, Setup};
+use crate::stage::{People, Simulator, Topics, fresh_dir, populate, services};
 
+/// People are spread over so many workspaces.
+const WORKSPACES: u64 = 100;
+/// Partitions of each topic: one worker needs no more, its order is by key, and a broker that shares a core pays for each batch and each
+/// fetch by partition.
+const PARTITIONS: u32 = 1;
+/// The cache is to be hot; a run may last longer than the minute for which an entry lives by default.
+const HOT_CACHE: [&str; 2] = ["policy.ttl_s = 3600", "policy.max_stale_s = 3600"];
 /// How long nothing may arrive before a round is given up.
 const STILL: Duration = Duration::from_secs(60);
 /// Pushes that the floor sends again and again.
@@ -38,25 +47,18 @@ struct Run<'a> {
     arguments: &'a Arguments,
     dir: PathBuf,
     bootstrap: String,
-    store: PathBuf,
+    store_url: String,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bootstrap = std::env::var("WATCHBELL_TEST_KAFKA")
-        .context("WATCHBELL_TEST_KAFKA is not set: run this by `make bench`, which starts a Kafka")?;
+    let bootstrap = services("WATCHBELL_TEST_KAFKA")?;
     process::pin(std::process::id(), OTHER_CORE)?;
     pin_broker()?;
-    let target =
-        std::env::current_exe()?.ancestors().nth(2).context("this program lies in no target folder")?.to_owned();
-    let dir = target.join("bench");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    std::fs::create_dir_all(&dir)?;
-    let store = dir.join("policy.db");
+    let (target, dir) = fresh_dir("bench")?;
+    let store_url = format!("sqlite:{}", dir.join("policy.db").display());
     println!("{} people with a device each", arguments.recipients);
-    populate(&store, arguments.recipients)?;
-    let run = Run { arguments, dir, bootstrap, store };
+    let run = Run { arguments, dir, bootstrap, store_url };
+    populate(&run.store_url, run.people())?;
     let samples = run.samples()?;
     let simulator = Simulator::start(&run.dir, Recording::Arrivals)?;
     let mut results = run.rounds(&simulator, samples)?;
@@ -71,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The broker that `tests/services/run` started leaves its pid beside its data.
 fn pin_broker() -> anyhow::Result<()> {
-    let dir = std::env::var("WATCHBELL_TEST_DIR").context("WATCHBELL_TEST_DIR is not set: run this by `make bench`")?;
+    let dir = services("WATCHBELL_TEST_DIR")?;
     let pid = std::fs::read_to_string(Path::new(&dir).join("kafka/pid")).context("finding the broker")?;
     process::pin(pid.trim().parse()?, OTHER_CORE)
 }
@@ -118,8 +120,27 @@ impl Run<'_> {
         simulator: &'a Simulator,
         settings: &'a [String],
     ) -> Setup<'a> {
-        let (dir, bootstrap, store) = (&self.dir, &self.bootstrap, &self.store);
-        Setup { name, dir, bootstrap, topics, store, simulator, settings }
+        let (dir, bootstrap, store_url) = (&self.dir, &self.bootstrap, &self.store_url);
+        let (role, core) = (Role::Worker, Some(MEASURED_CORE));
+        Setup { role, name, dir, bootstrap, topics, store_url, simulator, settings, core, partitions: PARTITIONS }
+    }
+
+    /// A worker that is ready.
+    fn worker(
+        &self,
+        name: &str,
+        topics: &Topics,
+        simulator: &Simulator,
+        settings: &[String],
+    ) -> anyhow::Result<Running> {
+        let settings = [&HOT_CACHE.map(str::to_owned)[..], settings].concat();
+        let mut worker = Running::start(&self.setup(name, topics, simulator, &settings))?;
+        worker.wait_ready()?;
+        Ok(worker)
+    }
+
+    fn people(&self) -> People {
+        People { count: self.arguments.recipients, workspaces: WORKSPACES }
     }
 
     /// Events of all rounds of the worker.
@@ -129,7 +150,7 @@ impl Run<'_> {
 
     fn topics(&self, name: &str) -> anyhow::Result<(Topics, Load)> {
         let topics = Topics::new(&format!("bench-{}-{name}", std::process::id()));
-        let load = Load::new(&self.bootstrap, topics.clone(), self.arguments.recipients)?;
+        let load = Load::new(&self.bootstrap, topics.clone(), self.people(), &NotificationType::ALL)?;
         Ok((topics, load))
     }
 
@@ -137,7 +158,7 @@ impl Run<'_> {
     fn samples(&self) -> anyhow::Result<Vec<Sample>> {
         let simulator = Simulator::start(&self.dir, Recording::Full)?;
         let (topics, mut load) = self.topics("samples")?;
-        let worker = Worker::start(&self.setup("samples", &topics, &simulator, &self.arguments.settings))?;
+        let worker = self.worker("samples", &topics, &simulator, &self.arguments.settings)?;
         load.closed(SAMPLES, SAMPLES, &|| simulator.accepted())?;
         until_accepted(&simulator, SAMPLES)?;
         simulator.check()?;
@@ -156,7 +177,7 @@ impl Run<'_> {
     fn rounds(&self, simulator: &Simulator, samples: Vec<Sample>) -> anyhow::Result<Results> {
         let arguments = self.arguments;
         let (topics, mut load) = self.topics("rounds")?;
-        let mut worker = Worker::start(&self.setup("worker", &topics, simulator, &arguments.settings))?;
+        let mut worker = self.worker("worker", &topics, simulator, &arguments.settings)?;
         println!("warming up: one event for each recipient");
         let seen = self.warm_up(&worker, simulator, &mut load)?;
         let in_flight = arguments.in_flight.unwrap_or(seen);
@@ -209,7 +230,7 @@ impl Run<'_> {
     }
 
     /// Fills the cache, and looks how many requests the worker usually has in flight.
-    fn warm_up(&self, worker: &Worker, simulator: &Simulator, load: &mut Load) -> anyhow::Result<usize> {
+    fn warm_up(&self, worker: &Running, simulator: &Simulator, load: &mut Load) -> anyhow::Result<usize> {
         let (done, mut seen) = (AtomicBool::new(false), Vec::new());
         std::thread::scope(|scope| {
             let looking = scope.spawn(|| {
@@ -237,7 +258,7 @@ impl Run<'_> {
     /// So many events at full speed: what they cost and how long each took.
     fn worker_round(
         &self,
-        worker: &Worker,
+        worker: &Running,
         simulator: &Simulator,
         load: &mut Load,
         events: u64,
@@ -259,7 +280,7 @@ impl Run<'_> {
     }
 
     /// At that rate, far below the full one.
-    fn calm(&self, worker: &Worker, simulator: &Simulator, load: &mut Load, per_second: f64) -> anyhow::Result<Calm> {
+    fn calm(&self, worker: &Running, simulator: &Simulator, load: &mut Load, per_second: f64) -> anyhow::Result<Calm> {
         drop(simulator.sandbox().apns().take_arrivals());
         let (base, first, cpu) = (simulator.accepted(), load.count(), process::cpu(worker.pid())?);
         load.open(per_second, Duration::from_secs(self.arguments.calm_seconds))?;
@@ -281,7 +302,7 @@ impl Run<'_> {
         println!("{CROWD} in flight, each answered after {CROWD_LATENCY_MS} ms");
         let (topics, mut load) = self.topics("crowd")?;
         let settings = [&self.arguments.settings[..], &crowd_settings()].concat();
-        let worker = Worker::start(&self.setup("crowd", &topics, simulator, &settings))?;
+        let worker = self.worker("crowd", &topics, simulator, &settings)?;
         self.warm_up(&worker, simulator, &mut load)?;
         let latency = Fault::Latency { ms: CROWD_LATENCY_MS, jitter_ms: 0 };
         let fault = simulator.sandbox().add_fault(Rule::always(Provider::Apns, latency));

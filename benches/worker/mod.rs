@@ -8,23 +8,20 @@
 //! It fails with a sentence; the worker's log and configuration stay in `target/bench`.
 mod floor;
 mod latency;
-mod load;
-mod process;
 mod report;
 mod rounds;
-mod stage;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 
 /// The core of what is measured, and the core of everything else.
 const MEASURED_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
 /// Measures the worker against a bare HTTP/2 client. Run it by `make bench`.
-#[derive(Debug, Parser)]
-struct Arguments {
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
     /// Runs the bare client described by this file; how the benchmark starts its own second half.
     #[arg(long, hide = true)]
     floor: Option<PathBuf>,
@@ -54,10 +51,9 @@ struct Arguments {
     settings: Vec<String>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.floor {
         Some(file) => floor::run(file),
-        None => rounds::run(&arguments),
+        None => rounds::run(arguments),
     }
 }

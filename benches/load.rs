@@ -1,4 +1,4 @@
-//! The upstream side: events of all four types, one recipient each, in turn over all people.
+//! The upstream side: events of some types, one recipient each, in turn over all people.
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -10,7 +10,7 @@ use watchbell::delivery::JobId;
 use watchbell::event::NotificationType;
 use watchbell::event::wire::{self, event::Body};
 
-use crate::stage::{DEVICE, Topics, user, workspace};
+use crate::stage::{DEVICE, People, Topics, user};
 
 /// Everything that was sent here must be acknowledged within this time.
 const FLUSH: Duration = Duration::from_secs(30);
@@ -19,21 +19,28 @@ const FLUSH: Duration = Duration::from_secs(30);
 pub(crate) struct Load {
     producer: BaseProducer,
     topics: Topics,
-    recipients: u64,
+    people: People,
+    kinds: &'static [NotificationType],
     /// Moments of production in microseconds since 1970, by the event's number.
     produced: Vec<u64>,
     buffer: Vec<u8>,
 }
 
 impl Load {
-    pub(crate) fn new(bootstrap: &str, topics: Topics, recipients: u64) -> anyhow::Result<Self> {
+    /// Events of these types, in turn, for these people.
+    pub(crate) fn new(
+        bootstrap: &str,
+        topics: Topics,
+        people: People,
+        kinds: &'static [NotificationType],
+    ) -> anyhow::Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
             .set("queue.buffering.max.messages", "1000000")
             .create()
             .context("creating the load's producer")?;
-        Ok(Self { producer, topics, recipients, produced: Vec::new(), buffer: Vec::new() })
+        Ok(Self { producer, topics, people, kinds, produced: Vec::new(), buffer: Vec::new() })
     }
 
     /// Events produced so far.
@@ -57,8 +64,14 @@ impl Load {
 
     /// Produces `per_second` events for that long, evenly, whatever becomes of them.
     pub(crate) fn open(&mut self, per_second: f64, duration: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        self.open_while(per_second, &|| started.elapsed() < duration)
+    }
+
+    /// As [`Self::open`], as long as is said.
+    pub(crate) fn open_while(&mut self, per_second: f64, goes_on: &dyn Fn() -> bool) -> anyhow::Result<()> {
         let (started, first) = (Instant::now(), self.count());
-        while started.elapsed() < duration {
+        while goes_on() {
             let until = first + (started.elapsed().as_secs_f64() * per_second) as u64;
             while self.count() < until {
                 self.send()?;
@@ -76,23 +89,23 @@ impl Load {
     }
 
     fn job(&self, number: u64) -> u128 {
-        let (owner, event) = (number % self.recipients, event_id(number));
-        let job = JobId::show(&workspace(owner), self.kind(number), &event, &user(owner), DEVICE);
+        let (owner, event) = (number % self.people.count, event_id(number));
+        let job = JobId::show(&self.people.workspace(owner), self.kind(number), &event, &user(owner), DEVICE);
         u128::from_be_bytes(*job.as_bytes())
     }
 
     fn kind(&self, number: u64) -> NotificationType {
         // A person gets another type in each turn.
-        NotificationType::ALL[((number + number / self.recipients) % NotificationType::COUNT as u64) as usize]
+        self.kinds[((number + number / self.people.count) % self.kinds.len() as u64) as usize]
     }
 
     fn send(&mut self) -> anyhow::Result<()> {
         let number = self.count();
-        let (owner, kind) = (number % self.recipients, self.kind(number));
+        let (owner, kind) = (number % self.people.count, self.kind(number));
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let event = wire::Event {
             event_id: event_id(number),
-            workspace_id: workspace(owner),
+            workspace_id: self.people.workspace(owner),
             recipients: vec![user(owner)],
             occurred_at: Some(prost_types::Timestamp {
                 seconds: now.as_secs() as i64,
