@@ -42,3 +42,17 @@ otp-received-withdrawn = Dieser Code wird nicht mehr gebraucht.
 ## A push that only proves that notifications reach the phone. Most apps never show it.
 reach-title = Benachrichtigungen werden eingerichtet
 reach = Benachrichtigungen erreichen dieses Telefon.
+
+## What Watchbell itself tells people. These have no variables, and cannot be muted.
+notice-guard-title = Mehrere Anfragen in kurzer Zeit
+notice-guard = Weitere Anfragen bleiben vorerst stumm und warten in der App. Stammen sie nicht von dir, lehne sie dort ab.
+notice-enrolled-title = Ein Telefon wurde eingerichtet
+notice-enrolled = Ein Telefon empfängt jetzt deine Benachrichtigungen. Warst du das nicht, dann melde es.
+notice-promoted-title = Ein Telefon darf jetzt bestätigen
+notice-promoted = Ein Telefon darf jetzt Anfragen für dein Konto bestätigen. Warst du das nicht, dann melde es.
+notice-removed-title = Ein Telefon wurde entfernt
+notice-removed = Ein Telefon wurde aus deinem Konto entfernt. Warst du das nicht, dann melde es.
+notice-reset-title = Deine Telefone wurden zurückgesetzt
+notice-reset = Keines deiner Telefone kann Anfragen bestätigen, bis du es neu einrichtest. Hast du das nicht veranlasst, dann melde es.
+notice-not-me-title = Eine Anfrage wurde gemeldet
+notice-not-me = Jemand aus deinem Arbeitsbereich sagt, dass eine Anfrage nicht von ihm stammt.

@@ -51,3 +51,17 @@ otp-received-withdrawn = This code is no longer needed.
 ## A push that only proves that notifications reach the phone. Most apps never show it.
 reach-title = Setting up notifications
 reach = Notifications reach this phone.
+
+## What Watchbell itself tells people. These have no variables, and cannot be muted.
+notice-guard-title = Several requests in a short time
+notice-guard = Further requests stay silent for a while and wait in the app. If they are not yours, deny them there.
+notice-enrolled-title = A phone was set up
+notice-enrolled = A phone was set up to receive your notifications. If this was not you, say so.
+notice-promoted-title = A phone can now approve
+notice-promoted = A phone can now approve requests on your account. If this was not you, say so.
+notice-removed-title = A phone was removed
+notice-removed = A phone was removed from your account. If this was not you, say so.
+notice-reset-title = Your phones were reset
+notice-reset = None of your phones can approve requests until you set it up again. If you did not ask for this, say so.
+notice-not-me-title = A request was reported
+notice-not-me = Somebody in your workspace says that a request was not theirs.

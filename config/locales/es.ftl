@@ -42,3 +42,17 @@ otp-received-withdrawn = Este código ya no hace falta.
 ## A push that only proves that notifications reach the phone. Most apps never show it.
 reach-title = Configurando las notificaciones
 reach = Las notificaciones llegan a este teléfono.
+
+## What Watchbell itself tells people. These have no variables, and cannot be muted.
+notice-guard-title = Varias solicitudes en poco tiempo
+notice-guard = Las próximas solicitudes no sonarán durante un rato y te esperan en la aplicación. Si no son tuyas, recházalas ahí.
+notice-enrolled-title = Se configuró un teléfono
+notice-enrolled = Se configuró un teléfono para recibir tus notificaciones. Si no fuiste tú, avísanos.
+notice-promoted-title = Un teléfono ya puede aprobar
+notice-promoted = Un teléfono ya puede aprobar solicitudes de tu cuenta. Si no fuiste tú, avísanos.
+notice-removed-title = Se quitó un teléfono
+notice-removed = Se quitó un teléfono de tu cuenta. Si no fuiste tú, avísanos.
+notice-reset-title = Se restablecieron tus teléfonos
+notice-reset = Ninguno de tus teléfonos puede aprobar solicitudes hasta que lo configures de nuevo. Si no lo pediste, avísanos.
+notice-not-me-title = Se denunció una solicitud
+notice-not-me = Una persona de tu espacio de trabajo dice que una solicitud no era suya.

@@ -42,3 +42,17 @@ otp-received-withdrawn = このコードは不要になりました。
 ## A push that only proves that notifications reach the phone. Most apps never show it.
 reach-title = 通知を設定しています
 reach = このスマートフォンに通知が届きます。
+
+## What Watchbell itself tells people. These have no variables, and cannot be muted.
+notice-guard-title = 短時間に複数のリクエストがありました
+notice-guard = しばらくの間、新しいリクエストは音で通知されません。アプリで確認し、心当たりがない場合は拒否してください。
+notice-enrolled-title = スマートフォンが設定されました
+notice-enrolled = あなた宛ての通知を受け取るスマートフォンが設定されました。心当たりがない場合は、お知らせください。
+notice-promoted-title = スマートフォンで承認できるようになりました
+notice-promoted = あなたのアカウントへのリクエストを、スマートフォンで承認できるようになりました。心当たりがない場合は、お知らせください。
+notice-removed-title = スマートフォンが削除されました
+notice-removed = あなたのアカウントからスマートフォンが削除されました。心当たりがない場合は、お知らせください。
+notice-reset-title = スマートフォンがリセットされました
+notice-reset = 再設定するまで、どのスマートフォンでもリクエストを承認できません。心当たりがない場合は、お知らせください。
+notice-not-me-title = リクエストについての報告
+notice-not-me = ワークスペースのメンバーが、心当たりのないリクエストがあったと報告しました。

@@ -7,13 +7,13 @@ use prost::Message as _;
 
 use super::{Ending, JobId, Notice, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
 use crate::event::{
-    Access, Body, Checked, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId, is_traceparent,
-    to_timestamp, wire, wire_body,
+    Access, Body, Checked, DeviceId, Event, EventId, NotificationType, SystemNotice, Timestamp, UserId, WorkspaceId,
+    is_traceparent, to_timestamp, wire, wire_body,
 };
-use wire::{domain_type, wire_notice, wire_time, wire_type};
+use wire::{domain_notice, domain_type, wire_notice, wire_time, wire_type};
 
 /// The newest schema of a job that this code knows.
-pub const JOB_SCHEMA: u32 = 1;
+pub const JOB_SCHEMA: u32 = 2;
 
 /// Why bytes are no job that this worker can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,8 @@ pub enum JobError {
 pub struct NamedJob {
     /// What it does.
     pub kind: PushKind,
+    /// What it says, if it is a notice.
+    pub notice: Option<SystemNotice>,
     /// Its workspace.
     pub workspace: WorkspaceId,
     /// Its notification's type.
@@ -62,14 +64,21 @@ impl NamedJob {
         let derive = match self.kind {
             PushKind::Show => JobId::show,
             PushKind::Withdraw => JobId::withdraw,
+            PushKind::Notice => JobId::notice,
         };
         let (event, user, device) = (self.event.as_str(), self.user.as_str(), self.device.as_str());
         derive(self.workspace.as_str(), self.notification, event, user, device)
     }
 
     fn of(job: wire::PushJob, notification: NotificationType) -> Option<Self> {
+        let (kind, notice) = (push_kind(job.kind())?, domain_notice(job.notice()));
+        // Without it the notice's ending would be taken for an event's.
+        if (kind == PushKind::Notice) != notice.is_some() {
+            return None;
+        }
         Some(Self {
-            kind: push_kind(job.kind())?,
+            kind,
+            notice,
             workspace: WorkspaceId::new(job.workspace_id).ok()?,
             notification,
             event: EventId::new(job.event_id).ok()?,
@@ -113,49 +122,54 @@ pub enum Finality {
 #[error("the value is no watchbell.v1.Decision: {0}")]
 pub struct DecisionError(String);
 
-/// The newest schema of a notice's job: a worker that knows only jobs of events lets it wait.
-const NOTICE_SCHEMA: u32 = 2;
-
-/// Appends the bytes of the job that tells one device of a notice, not attempted yet.
-pub fn encode_notice(notice: &Notice, user: &UserId, device: &DeviceId, buffer: &mut Vec<u8>) {
-    let record = wire::PushJob {
-        schema: NOTICE_SCHEMA,
-        workspace_id: notice.workspace.as_str().to_owned(),
-        r#type: wire_type(notice.kind).into(),
-        event_id: notice.id.as_str().to_owned(),
-        user_id: user.as_str().to_owned(),
-        device_id: device.as_str().to_owned(),
-        kind: wire::PushKind::Notice.into(),
-        occurred_at: Some(wire_time(notice.occurred_at)),
-        expires_at: Some(wire_time(notice.until)),
-        first_seen: Some(wire_time(notice.occurred_at)),
-        notice: wire_notice(notice.what).into(),
-        ..Default::default()
-    };
-    buffer.reserve(record.encoded_len());
-    record.encode_raw(buffer);
-}
-
 const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     match kind {
-        wire::PushKind::Unspecified | wire::PushKind::Notice => None,
+        wire::PushKind::Unspecified => None,
         wire::PushKind::Show => Some(PushKind::Show),
         wire::PushKind::Withdraw => Some(PushKind::Withdraw),
+        wire::PushKind::Notice => Some(PushKind::Notice),
     }
+}
+
+/// The schema that a job of this kind needs: a worker that knows no notices lets them wait.
+const fn schema(kind: PushKind) -> u32 {
+    match kind {
+        PushKind::Show | PushKind::Withdraw => 1,
+        PushKind::Notice => 2,
+    }
+}
+
+/// Appends the bytes of the job that tells one device of a notice, not attempted yet and born from no record.
+pub fn encode_notice(notice: &Notice, user: &UserId, device: &DeviceId, buffer: &mut Vec<u8>) {
+    let job = PushJob {
+        kind: PushKind::Notice,
+        subject: Subject::Notice(Arc::new(notice.clone())),
+        user: user.clone(),
+        device: device.clone(),
+        attempts: 0,
+        first_seen: notice.occurred_at,
+        origin: Origin::default(),
+        last_reason: String::new(),
+        maybe_shown: false,
+        wait_until: None,
+        traceparent: None,
+    };
+    encode_job(&job, buffer);
 }
 
 /// Appends a job's bytes.
 pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
     let (body, number_required) = match &job.subject {
         Subject::Event(event) => (Some(job_body(&event.body)), event.number_required),
-        Subject::Withdrawal(_) => (None, false),
+        Subject::Withdrawal(_) | Subject::Notice(_) => (None, false),
     };
     let kind = match job.kind {
         PushKind::Show => wire::PushKind::Show,
         PushKind::Withdraw => wire::PushKind::Withdraw,
+        PushKind::Notice => wire::PushKind::Notice,
     };
     let record = wire::PushJob {
-        schema: JOB_SCHEMA,
+        schema: schema(job.kind),
         workspace_id: job.subject.workspace().as_str().to_owned(),
         r#type: wire_type(job.subject.kind()).into(),
         event_id: job.subject.event().as_str().to_owned(),
@@ -177,7 +191,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         wait_until: job.wait_until.map(wire_time),
         traceparent: job.traceparent.as_deref().unwrap_or_default().to_owned(),
         body,
-        notice: wire::SystemNotice::Unspecified.into(),
+        notice: job.subject.notice().map_or(wire::SystemNotice::Unspecified, wire_notice).into(),
     };
     buffer.reserve(record.encoded_len());
     record.encode_raw(buffer);
@@ -239,6 +253,7 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
         return Err(JobError::Newer { schema: job.schema, expires_at, named: NamedJob::of(job, kind).map(Box::new) });
     }
     let push = push_kind(job.kind()).ok_or_else(|| malformed("it has no kind"))?;
+    let notice = domain_notice(job.notice());
     let bad_id = |error: crate::event::IdError| JobError::Malformed(format!("an id {error}"));
     let workspace = WorkspaceId::new(job.workspace_id).map_err(bad_id)?;
     let event = EventId::new(job.event_id).map_err(bad_id)?;
@@ -268,6 +283,10 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
         }
         (PushKind::Withdraw, _) => {
             Subject::Withdrawal(Arc::new(Withdrawal { workspace, kind, event, occurred_at, until: expires_at }))
+        }
+        (PushKind::Notice, _) => {
+            let what = notice.ok_or_else(|| malformed("it says nothing that this worker knows"))?;
+            Subject::Notice(Arc::new(Notice { workspace, kind, id: event, what, occurred_at, until: expires_at }))
         }
     };
     let origin = Origin { topic: origin.topic.into(), partition: origin.partition, offset: origin.offset };
@@ -311,6 +330,7 @@ pub fn encode_outcome(outcome: &OutcomeRecord<'_>, buffer: &mut Vec<u8>) {
     varint_field(12, outcome.workspace_version, buffer);
     varint_field(13, outcome.user_version, buffer);
     varint_field(14, u64::from(outcome.withdrawal), buffer);
+    varint_field(15, outcome.notice.map_or(0, |notice| wire_notice(notice) as u64), buffer);
 }
 
 fn bytes_field(tag: u32, value: &[u8], buffer: &mut Vec<u8>) {

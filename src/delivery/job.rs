@@ -79,6 +79,8 @@ pub enum PushKind {
     Show,
     /// Takes it back.
     Withdraw,
+    /// Shows a notice of Watchbell itself.
+    Notice,
 }
 
 impl PushKind {
@@ -87,6 +89,7 @@ impl PushKind {
         match self {
             Self::Show => "show",
             Self::Withdraw => "withdraw",
+            Self::Notice => "notice",
         }
     }
 }
@@ -107,7 +110,7 @@ pub struct Origin {
 pub struct PushJob {
     /// What it does.
     pub kind: PushKind,
-    /// The event, with this one recipient. A withdrawal carries the event's ids and no body.
+    /// The event, with this one recipient. A withdrawal carries the event's ids and no body, a notice its own.
     pub subject: Subject,
     /// The recipient.
     pub user: crate::event::UserId,
@@ -136,6 +139,8 @@ pub enum Subject {
     Event(Arc<Event>),
     /// An earlier event to take back.
     Withdrawal(Arc<Withdrawal>),
+    /// What Watchbell itself tells somebody.
+    Notice(Arc<Notice>),
 }
 
 /// The event whose notification is taken back.
@@ -176,6 +181,7 @@ impl Subject {
         match self {
             Self::Event(event) => &event.workspace,
             Self::Withdrawal(withdrawal) => &withdrawal.workspace,
+            Self::Notice(notice) => &notice.workspace,
         }
     }
 
@@ -184,14 +190,16 @@ impl Subject {
         match self {
             Self::Event(event) => event.kind(),
             Self::Withdrawal(withdrawal) => withdrawal.kind,
+            Self::Notice(notice) => notice.kind,
         }
     }
 
-    /// The event's id.
+    /// The event's id; a notice's own.
     pub fn event(&self) -> &EventId {
         match self {
             Self::Event(event) => &event.id,
             Self::Withdrawal(withdrawal) => &withdrawal.event,
+            Self::Notice(notice) => &notice.id,
         }
     }
 
@@ -200,6 +208,24 @@ impl Subject {
         match self {
             Self::Event(event) => event.expires_at,
             Self::Withdrawal(withdrawal) => withdrawal.until,
+            Self::Notice(notice) => notice.until,
+        }
+    }
+
+    /// What it does on the phone.
+    pub const fn push_kind(&self) -> PushKind {
+        match self {
+            Self::Event(_) => PushKind::Show,
+            Self::Withdrawal(_) => PushKind::Withdraw,
+            Self::Notice(_) => PushKind::Notice,
+        }
+    }
+
+    /// What it says, if it is a notice.
+    pub fn notice(&self) -> Option<SystemNotice> {
+        match self {
+            Self::Event(_) | Self::Withdrawal(_) => None,
+            Self::Notice(notice) => Some(notice.what),
         }
     }
 
@@ -208,6 +234,7 @@ impl Subject {
         match self {
             Self::Event(event) => event.occurred_at,
             Self::Withdrawal(withdrawal) => withdrawal.occurred_at,
+            Self::Notice(notice) => notice.occurred_at,
         }
     }
 }
@@ -218,15 +245,21 @@ impl PushJob {
         let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
         let device = self.device.as_str();
         match self.kind {
-            PushKind::Show => self.shown_id(),
+            PushKind::Show => JobId::show(workspace, kind, event.as_str(), self.user.as_str(), device),
             PushKind::Withdraw => JobId::withdraw(workspace, kind, event.as_str(), self.user.as_str(), device),
+            PushKind::Notice => JobId::notice(workspace, kind, event.as_str(), self.user.as_str(), device),
         }
     }
 
     /// The id by which the phone knows the notification that this job shows or takes back.
     pub fn shown_id(&self) -> JobId {
         let (workspace, kind, event) = (self.subject.workspace().as_str(), self.subject.kind(), self.subject.event());
-        JobId::show(workspace, kind, event.as_str(), self.user.as_str(), self.device.as_str())
+        match self.kind {
+            PushKind::Show | PushKind::Notice => self.id(),
+            PushKind::Withdraw => {
+                JobId::show(workspace, kind, event.as_str(), self.user.as_str(), self.device.as_str())
+            }
+        }
     }
 }
 
@@ -242,6 +275,7 @@ mod tests {
         let b = JobId::show("a", kind, "bc", "u", "d");
         assert_ne!(a, b);
         assert_ne!(a, JobId::withdraw("ab", kind, "c", "u", "d"));
+        assert_ne!(a, JobId::notice("ab", kind, "c", "u", "d"));
         let long = "x".repeat(128);
         assert_ne!(JobId::withdraw(&long, kind, &long, &long, &long), JobId::show(&long, kind, &long, &long, &long));
     }
@@ -252,5 +286,7 @@ mod tests {
         let id = JobId::show("acme", NotificationType::IdentityVerification, "e-1", "u-1", "d-1");
         assert_eq!(id.to_string(), "2e8004c7-3722-5913-b69f-8ae657ab8051");
         assert_eq!(id.encode(&mut [0; 36]), id.to_string());
+        let notice = JobId::notice("acme", NotificationType::TrustedDevice, "n-1", "u-1", "d-1");
+        assert_eq!(notice.to_string(), "6266114e-443e-55e2-af89-577bc1f314b3");
     }
 }

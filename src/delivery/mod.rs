@@ -13,7 +13,7 @@ pub use job::{JobId, Notice, Origin, PushJob, PushKind, Subject, Withdrawal};
 pub use outcome::{Ending, Outcome, OutcomeRecord, Reach, Reason, RetryScope};
 pub use retry::{NextStep, RetryPolicy, Situation, THROTTLED_WAIT, Tier, Urgency, Wait};
 
-use crate::event::{Event, Timestamp};
+use crate::event::{Event, SystemNotice, Timestamp};
 use crate::notification::Notification;
 use crate::policy::{DeviceView, Workspace};
 
@@ -41,6 +41,8 @@ pub struct Push<'a> {
 pub enum Content<'a> {
     /// Shows a notification.
     Show(&'a Notification),
+    /// Shows a notice of Watchbell itself.
+    Notice(&'a Notification, SystemNotice),
     /// Takes it back: removed where the platform can, silently replaced by this where it cannot.
     Withdraw(&'a Notification),
     /// Brings a nonce, which comes back to prove that pushes reach the phone. About no event.
@@ -60,6 +62,7 @@ impl std::fmt::Debug for Content<'_> {
         match self {
             Self::Show(notification) => f.debug_tuple("Show").field(notification).finish(),
             Self::Withdraw(notification) => f.debug_tuple("Withdraw").field(notification).finish(),
+            Self::Notice(_, what) => f.debug_tuple("Notice").field(what).finish(),
             Self::Nonce { .. } => f.write_str("Nonce(redacted)"),
         }
     }
@@ -89,6 +92,17 @@ impl<'a> Reference<'a> {
             kind: event.kind(),
             event: event.id.as_str(),
             number_required: event.number_required,
+        }
+    }
+
+    /// The reference of a notice: its own id stands where an event's would.
+    pub fn of_notice(notice: &'a Notice, workspace: &'a Workspace) -> Self {
+        Self {
+            workspace: notice.workspace.as_str(),
+            workspace_name: &workspace.display_name,
+            kind: notice.kind,
+            event: notice.id.as_str(),
+            number_required: false,
         }
     }
 }

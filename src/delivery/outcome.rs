@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::JobId;
-use crate::event::{NotificationType, Timestamp};
+use crate::event::{NotificationType, SystemNotice, Timestamp};
 
 /// Longest foreign reason that is kept, in bytes: providers' own are at most 30 characters.
 const FOREIGN_REASON_BYTES_MAX: usize = 64;
@@ -208,6 +208,8 @@ pub struct OutcomeRecord<'a> {
     pub user_version: u64,
     /// Whether this job took a notification back.
     pub withdrawal: bool,
+    /// What this job said, if it was a notice of Watchbell itself: `event` is the notice's own id then.
+    pub notice: Option<SystemNotice>,
     /// The W3C trace context of the event's record, if it had one.
     pub traceparent: Option<&'a str>,
 }

@@ -10,6 +10,7 @@ mod account_sharing;
 mod identity_verification;
 mod locale;
 mod name;
+mod notice;
 mod otp_received;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ pub use locale::Locale;
 pub use name::{NAME_BYTES_MAX, clean, cut};
 pub use texts::{Texts, TextsError};
 
-use crate::event::{Body, Event, NotificationType};
+use crate::event::{Body, Event, NotificationType, SystemNotice};
 use crate::policy::{Detail, Workspace};
 use texts::{Message, Wording};
 
@@ -48,6 +49,10 @@ pub enum Category {
     Approve,
     /// Approve with a text input for the number, and deny.
     ApproveNumber,
+    /// A notice of Watchbell itself, without buttons.
+    Notice,
+    /// A notice about one's own phones: "not me".
+    NoticeNotMe,
 }
 
 impl Category {
@@ -57,6 +62,8 @@ impl Category {
             Self::Inform => "watchbell.inform",
             Self::Approve => "watchbell.approve",
             Self::ApproveNumber => "watchbell.approve_number",
+            Self::Notice => "watchbell.notice",
+            Self::NoticeNotMe => "watchbell.notice_not_me",
         }
     }
 
@@ -117,7 +124,8 @@ fn messages() -> impl Iterator<Item = Message> {
     let of_types = NotificationType::ALL.into_iter().map(type_of);
     let of_types =
         of_types.flat_map(|kind| std::iter::once(kind.title).chain(kind.withdrawn).chain(kind.bodies.iter().copied()));
-    [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(REACH).chain(of_types)
+    let of_notices = SystemNotice::ALL.into_iter().flat_map(notice::messages);
+    [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(REACH).chain(of_types).chain(of_notices)
 }
 
 /// Renders an event for the people of one language.
@@ -137,6 +145,12 @@ pub fn render(event: &Event, workspace: &Workspace, locale: Locale, texts: &Text
 pub fn withdrawn(kind: NotificationType, locale: Locale, texts: &Texts) -> Notification {
     let [title, body] = type_of(kind).withdrawn.map(|message| texts.wording(locale).text(message, &[]));
     Notification { kind, title, body, category: Category::Inform, interruption: Interruption::Passive }
+}
+
+/// What Watchbell itself tells people; `kind` is the type that it is about.
+pub fn notice(kind: NotificationType, what: SystemNotice, locale: Locale, texts: &Texts) -> Notification {
+    let [title, body] = notice::messages(what).map(|message| texts.wording(locale).text(message, &[]));
+    Notification { kind, title, body, category: notice::category(what), interruption: notice::interruption(what) }
 }
 
 /// Title and body of a push that only brings a nonce, for a phone whose app does not take it.

@@ -71,6 +71,12 @@ fn catalogue() {
                 }
             }
         }
+        for what in SystemNotice::ALL {
+            let said = notice(NotificationType::TrustedDevice, what, locale, &texts);
+            let (category, interruption) = (said.category.name(), said.interruption);
+            writeln!(shown, "\n## notice {}: {} ({category}, {interruption:?})", what.name(), said.title).unwrap();
+            writeln!(shown, "{}", said.body).unwrap();
+        }
         shown.push('\n');
     }
     insta::assert_snapshot!(shown.replace('\u{2068}', "⟨").replace('\u{2069}', "⟩"));

@@ -21,15 +21,15 @@ pub struct JobEnded {
 #[error("the record is no outcome: {0}")]
 pub struct OutcomeError(String);
 
-/// Decodes one record of the outcomes' topic. `None` for a withdrawal's, which is no notification, and for a type or an ending that only a
-/// newer version knows.
+/// Decodes one record of the outcomes' topic. `None` for a withdrawal's, which is no notification; for a notice's, which is about no event,
+/// also one that only a newer version knows; and for a type or an ending of a newer version.
 pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> {
     let outcome = wire::Outcome::decode(payload).map_err(|error| OutcomeError(error.to_string()))?;
     let bad_id = |error: crate::event::IdError| OutcomeError(format!("an id {error}"));
     let (Some(kind), Some((what, notice))) = (wire::domain_type(outcome.r#type()), meaning(&outcome)) else {
         return Ok(None);
     };
-    if outcome.withdrawal {
+    if outcome.withdrawal || outcome.notice != 0 {
         return Ok(None);
     }
     let at = outcome.ended_at.and_then(to_timestamp).ok_or_else(|| OutcomeError("it has no time".to_owned()))?;
@@ -124,7 +124,9 @@ mod tests {
         let withdrawal = wire::Outcome { withdrawal: true, ..outcome(wire::Ending::Accepted, "") };
         let newer = wire::Outcome { r#type: 99, ..outcome(wire::Ending::Accepted, "") };
         let unknown = wire::Outcome { ending: 99, ..outcome(wire::Ending::Accepted, "") };
+        let notices = [1, 99].map(|notice| wire::Outcome { notice, ..outcome(wire::Ending::NoDevice, "") });
         assert_eq!([withdrawal, newer, unknown].map(|outcome| decoded(&outcome)), [None, None, None]);
+        assert_eq!(notices.map(|outcome| decoded(&outcome)), [None, None], "nor are notices, whose ids are no events'");
         let without_user = wire::Outcome { user_id: String::new(), ..outcome(wire::Ending::Accepted, "") };
         let timeless = wire::Outcome { ended_at: None, ..outcome(wire::Ending::Accepted, "") };
         for broken in [b"\xff".to_vec(), without_user.encode_to_vec(), timeless.encode_to_vec()] {

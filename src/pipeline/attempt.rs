@@ -6,9 +6,10 @@ use super::Pipeline;
 use super::breaker::Admission;
 use super::hand::origin;
 use crate::delivery::{
-    Content, Ending, JobId, NextStep, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject, Withdrawal,
+    Content, Ending, JobId, NextStep, Notice, Origin, Outcome, Push, PushJob, PushKind, Reason, Reference, Subject,
+    Withdrawal,
 };
-use crate::event::{Event, Timestamp, UserId, WorkspaceId};
+use crate::event::{Event, SystemNotice, Timestamp, UserId, WorkspaceId};
 use crate::notification::Notification;
 use crate::policy::{DeviceView, Workspace};
 use crate::seam::{
@@ -44,7 +45,7 @@ impl Ids {
     pub(super) fn of(job: &PushJob) -> Self {
         let shown = job.shown_id();
         match job.kind {
-            PushKind::Show => Self { job: shown, shown },
+            PushKind::Show | PushKind::Notice => Self { job: shown, shown },
             PushKind::Withdraw => Self { job: job.id(), shown },
         }
     }
@@ -55,6 +56,7 @@ impl Ids {
 pub(super) enum About<'a> {
     Event(&'a Event, &'a Notification),
     Withdrawal(&'a Arc<Withdrawal>, &'a Notification),
+    Notice(&'a Arc<Notice>, &'a Notification),
 }
 
 /// Where and when it began.
@@ -91,6 +93,14 @@ impl<'a> About<'a> {
         match self {
             Self::Event(..) => PushKind::Show,
             Self::Withdrawal(..) => PushKind::Withdraw,
+            Self::Notice(..) => PushKind::Notice,
+        }
+    }
+
+    pub(super) fn notice(self) -> Option<SystemNotice> {
+        match self {
+            Self::Event(..) | Self::Withdrawal(..) => None,
+            Self::Notice(notice, _) => Some(notice.what),
         }
     }
 
@@ -98,6 +108,7 @@ impl<'a> About<'a> {
         match self {
             Self::Event(event, _) => &event.workspace,
             Self::Withdrawal(withdrawal, _) => &withdrawal.workspace,
+            Self::Notice(notice, _) => &notice.workspace,
         }
     }
 
@@ -105,6 +116,7 @@ impl<'a> About<'a> {
         match self {
             Self::Event(event, _) => event.expires_at,
             Self::Withdrawal(withdrawal, _) => withdrawal.until,
+            Self::Notice(notice, _) => notice.until,
         }
     }
 
@@ -118,6 +130,7 @@ impl<'a> About<'a> {
                 event: withdrawal.event.as_str(),
                 number_required: false,
             },
+            Self::Notice(notice, _) => Reference::of_notice(notice, workspace),
         }
     }
 }
@@ -131,6 +144,7 @@ impl Attempt<'_> {
                 Subject::Event(Arc::new(Event { recipients, ..event.clone() }))
             }
             About::Withdrawal(withdrawal, _) => Subject::Withdrawal(Arc::clone(withdrawal)),
+            About::Notice(notice, _) => Subject::Notice(Arc::clone(notice)),
         };
         Box::new(PushJob {
             kind: self.subject.kind(),
@@ -228,6 +242,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             content: match attempt.subject {
                 About::Event(_, notification) => Content::Show(notification),
                 About::Withdrawal(_, notification) => Content::Withdraw(notification),
+                About::Notice(notice, notification) => Content::Notice(notification, notice.what),
             },
             reference: attempt.subject.reference(attempt.workspace),
             expires_at,

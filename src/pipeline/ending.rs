@@ -28,6 +28,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: attempt.workspace.version,
             user_version: attempt.user_version,
             withdrawal: attempt.subject.kind() == PushKind::Withdraw,
+            notice: attempt.subject.notice(),
             traceparent: attempt.since.traceparent(),
         };
         self.publish_ending(&outcome, settlement);
@@ -37,6 +38,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     pub(super) fn publish_ending(&self, outcome: &OutcomeRecord<'_>, settlement: &Arc<Settlement>) {
         self.forwarder.outcome(outcome, settlement);
         self.balance.job_ended();
+        if let Some(notice) = outcome.notice {
+            return self.signals.notice_ended(notice, outcome.ending);
+        }
         match outcome.ending {
             Ending::Accepted => self.signals.accepted(outcome.kind, outcome.latency),
             Ending::Suppressed(_)
@@ -105,6 +109,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: versions.0,
             user_version: versions.1,
             withdrawal: false,
+            notice: None,
             traceparent: since.traceparent(),
         };
         self.publish_ending(&outcome, settlement);

@@ -6,7 +6,7 @@ use super::Pipeline;
 use super::attempt::Since;
 use super::hand::{InHand, origin};
 use super::plan::{Planned, Step};
-use crate::delivery::{PushJob, PushKind, Subject, Tier};
+use crate::delivery::{PushJob, Subject, Tier};
 use crate::event::{Event, UserId};
 use crate::policy::DeviceView;
 use crate::seam::{Clock, Forward, Forwarder, LeaseState, PolicySource, PushProvider, Record, Resolved, Settlement};
@@ -80,13 +80,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
     }
 
     fn first_job(&self, record: &Record, subject: Subject, user: &UserId, device: &DeviceView<'_>) -> PushJob {
-        let kind = match &subject {
-            Subject::Event(_) => PushKind::Show,
-            Subject::Withdrawal(_) => PushKind::Withdraw,
-        };
         let since = Since::Record(record);
         PushJob {
-            kind,
+            kind: subject.push_kind(),
             subject,
             user: user.clone(),
             device: device.device_id(),

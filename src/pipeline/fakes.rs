@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 
 use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push, Reach, Reason, RetryScope};
-use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId, wire};
+use crate::event::{DeviceId, EventId, Headers, NotificationType, SystemNotice, Timestamp, UserId, WorkspaceId, wire};
 use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace};
 use crate::seam::{
     Budget, Clock, CredentialId, DeadToken, Feed, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider,
@@ -214,6 +214,7 @@ pub(crate) struct Pushed {
     pub(crate) collapse: JobId,
     pub(crate) token: String,
     pub(crate) withdrawal: bool,
+    pub(crate) notice: Option<SystemNotice>,
 }
 
 /// What a fake provider answers next.
@@ -251,8 +252,12 @@ impl PushProvider for Arc<FakeProvider> {
             let reason = Reason::known("BadTopic");
             self.answers.lock().unwrap().push_back(Answer::Outcome(Outcome::Misconfigured { reason }));
         }
-        let withdrawal = matches!(push.content, Content::Withdraw(_));
-        self.pushed.lock().unwrap().push(Pushed { job, collapse, token, withdrawal });
+        let (withdrawal, notice) = match push.content {
+            Content::Withdraw(_) => (true, None),
+            Content::Notice(_, what) => (false, Some(what)),
+            Content::Show(_) | Content::Nonce { .. } => (false, None),
+        };
+        self.pushed.lock().unwrap().push(Pushed { job, collapse, token, withdrawal, notice });
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
@@ -278,6 +283,7 @@ pub(crate) struct Ended {
     pub(crate) attempts: u32,
     pub(crate) job: JobId,
     pub(crate) traceparent: Option<String>,
+    pub(crate) notice: Option<SystemNotice>,
 }
 
 /// A forwarder that keeps everything and acknowledges at once, or when told.
@@ -316,6 +322,7 @@ impl Forwarder for Arc<FakeForwarder> {
             attempts: outcome.attempts,
             job: outcome.job,
             traceparent: outcome.traceparent.map(str::to_owned),
+            notice: outcome.notice,
         });
         self.take(settlement);
     }

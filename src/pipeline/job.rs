@@ -11,7 +11,7 @@ use super::{Pipeline, plan};
 use crate::delivery::codec::{self, JobError, NamedJob};
 use crate::delivery::{Ending, OutcomeRecord, PushJob, PushKind, Reason, Situation, Subject, Tier, Wait};
 use crate::event::Timestamp;
-use crate::notification::{Locale, Notification, render, withdrawn};
+use crate::notification::{Locale, Notification, notice, render, withdrawn};
 use crate::policy::{DeviceView, Workspace};
 use crate::seam::{Clock, Forward, Forwarder, Group, Lease, PolicySource, PushProvider, Record, Resolved, Settlement};
 
@@ -148,6 +148,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: 0,
             user_version: 0,
             withdrawal: job.kind == PushKind::Withdraw,
+            notice: job.notice,
             traceparent: job.traceparent.as_deref(),
         };
         self.publish_ending(&outcome, settlement);
@@ -167,7 +168,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
         let withdrawn = match job.kind {
             PushKind::Show => Some((job.subject.kind(), job.subject.event())),
-            PushKind::Withdraw => None,
+            PushKind::Withdraw | PushKind::Notice => None,
         };
         let resolved = match self.resolve_one(workspace, &job.user, withdrawn, lease, expires_at).await {
             Ok(resolved) => resolved,
@@ -188,6 +189,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let subject = match &job.subject {
             Subject::Event(event) => About::Event(event, &notification),
             Subject::Withdrawal(withdrawal) => About::Withdrawal(withdrawal, &notification),
+            Subject::Notice(notice) => About::Notice(notice, &notification),
         };
         let attempt = Attempt {
             subject,
@@ -207,7 +209,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    /// The one device of a job, if policy lets it ring, or be told of a withdrawal.
+    /// The one device of a job, if policy lets it ring, or be told of a withdrawal; a notice asks no policy.
     fn plan_job<'a>(&self, job: &PushJob, resolved: &'a Resolved) -> Result<DeviceView<'a>, Ending> {
         let (kind, workspace, user) = (job.subject.kind(), &resolved.workspace, &resolved.users[0]);
         let device = user.device(job.device.as_str()).ok_or(Ending::NoDevice);
@@ -216,6 +218,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             (PushKind::Show, Ok(device)) => plan::verdict(kind, workspace, user, resolved.withdrawn)
                 .or_else(|| plan::device_verdict(kind, workspace, device)),
             (PushKind::Show | PushKind::Withdraw, Err(_)) => plan::verdict(kind, workspace, user, resolved.withdrawn),
+            // A notice is about the person's own security: no setting, no preference and no quiet phone keeps it from showing.
+            (PushKind::Notice, Ok(_) | Err(_)) => None,
         };
         verdict.map_or(device, Err)
     }
@@ -225,6 +229,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         match &job.subject {
             Subject::Event(event) => render(event, workspace, locale, &self.texts),
             Subject::Withdrawal(withdrawal) => withdrawn(withdrawal.kind, locale, &self.texts),
+            Subject::Notice(said) => notice(said.kind, said.what, locale, &self.texts),
         }
     }
 
@@ -251,6 +256,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             workspace_version: resolved.map_or(0, |resolved| resolved.workspace.version),
             user_version: resolved.map_or(0, |resolved| resolved.users[0].version()),
             withdrawal: job.kind == PushKind::Withdraw,
+            notice: job.subject.notice(),
             traceparent: job.traceparent.as_deref(),
         };
         self.publish_ending(&outcome, settlement);

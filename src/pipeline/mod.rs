@@ -242,6 +242,8 @@ pub(crate) mod fakes;
 #[cfg(test)]
 mod fence_tests;
 #[cfg(test)]
+mod notice_tests;
+#[cfg(test)]
 mod panic_tests;
 #[cfg(test)]
 mod tests;

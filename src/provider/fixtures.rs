@@ -2,8 +2,10 @@
 use std::fmt::Write as _;
 
 use crate::delivery::{Content, JobId, Push, Reference};
-use crate::event::{Access, Body, DeviceId, Event, EventId, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::notification::{Locale, Notification, Texts, render, withdrawn};
+use crate::event::{
+    Access, Body, DeviceId, Event, EventId, NotificationType, SystemNotice, Timestamp, UserId, WorkspaceId,
+};
+use crate::notification::{Locale, Notification, Texts, notice, render, withdrawn};
 use crate::policy::{
     Detail, Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace,
 };
@@ -85,16 +87,19 @@ pub(super) fn push<'a>(
     content: Content<'a>,
 ) -> Push<'a> {
     let (id, kind, user) = (event.workspace.as_str(), event.kind(), event.recipients[0].as_str());
-    let collapse = JobId::show(id, kind, event.id.as_str(), user, device.id());
+    let shown = JobId::show(id, kind, event.id.as_str(), user, device.id());
     let job = match content {
-        Content::Show(_) | Content::Nonce { .. } => collapse,
+        Content::Show(_) | Content::Nonce { .. } => shown,
         Content::Withdraw(_) => JobId::withdraw(id, kind, event.id.as_str(), user, device.id()),
+        Content::Notice(..) => JobId::notice(id, kind, event.id.as_str(), user, device.id()),
     };
-    let reference = Reference::of(event, workspace);
+    let collapse = if matches!(content, Content::Notice(..)) { job } else { shown };
+    let reference =
+        Reference { number_required: event.number_required && collapse == shown, ..Reference::of(event, workspace) };
     Push { job, collapse, device, content, reference, expires_at: event.expires_at, attempts: 0 }
 }
 
-/// Every payload that a platform can be sent, as committed text: each type in both details, and its withdrawal.
+/// Every payload that a platform can be sent, as committed text: each type in both details, and its withdrawal; the notices.
 pub(super) fn all_payloads(platform: Platform, body: impl Fn(&Push<'_>) -> serde_json::Value) -> String {
     let texts = Texts::load().unwrap();
     let owner = owner(platform, TOKEN);
@@ -117,7 +122,14 @@ pub(super) fn all_payloads(platform: Platform, body: impl Fn(&Push<'_>) -> serde
             &push(device(&owner), &event, &workspace, Content::Withdraw(&gone)),
         );
     }
-    let (event, workspace) = (event(NotificationType::IdentityVerification), workspace(Detail::Minimal));
+    let workspace = workspace(Detail::Minimal);
+    let about = event(NotificationType::TrustedDevice);
+    for what in SystemNotice::ALL {
+        let said = notice(about.kind(), what, Locale::EnUs, &texts);
+        let content = Content::Notice(&said, what);
+        show(format!("notice, {}", what.name()), &push(device(&owner), &about, &workspace, content));
+    }
+    let event = event(NotificationType::IdentityVerification);
     let [title, body] = crate::notification::reach(Locale::EnUs, &texts);
     let content = Content::Nonce { title: &title, body: &body, nonce: "bm9uY2U" };
     show("a nonce".to_owned(), &push(device(&owner), &event, &workspace, content));

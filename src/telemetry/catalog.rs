@@ -90,6 +90,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (Gauge, "watchbell_lag_records", "Records of a partition that are not read yet"),
     (Counter, "watchbell_nonces_total", "Nonces that were to be pushed to phones, by result"),
+    (Counter, "watchbell_notices_ended_total", "Notices of Watchbell itself, by notice, ending and reason"),
     (
         Counter,
         "watchbell_offset_maps_full_total",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::delivery::{Ending, Reason, Tier};
-use crate::event::NotificationType;
+use crate::event::{NotificationType, SystemNotice};
 use crate::seam::CredentialId;
 
 /// The flow's metrics.
@@ -36,6 +36,13 @@ impl FlowSignals {
     pub fn ended(&self, kind: NotificationType, ending: &Ending) {
         let reason = ending.reason().map_or("", Reason::label);
         counter!("watchbell_jobs_ended_otherwise_total", "type" => kind.name(), "ending" => ending.name(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// A notice of ours ended. It is in no figure of a type, whose latencies run from an event.
+    pub fn notice_ended(&self, notice: SystemNotice, ending: &Ending) {
+        let reason = ending.reason().map_or("", Reason::label);
+        counter!("watchbell_notices_ended_total", "notice" => notice.name(), "ending" => ending.name(), "reason" => reason)
             .increment(1);
     }
 

@@ -31,6 +31,7 @@ fn outcome(forwarder: &KafkaForwarder, user: &str, settlement: &std::sync::Arc<S
         workspace_version: 1,
         user_version: 2,
         withdrawal: false,
+        notice: None,
         traceparent: None,
     };
     forwarder.outcome(&outcome, settlement);

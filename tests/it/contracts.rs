@@ -9,7 +9,8 @@ use std::time::Duration;
 use watchbell::delivery::codec::{self, JobError};
 use watchbell::delivery::{Ending, JobId, OutcomeRecord, Reason};
 use watchbell::event::{
-    self, DecodeError, DeviceId, Headers, Incoming, Limits, NotificationType, Timestamp, UserId, WorkspaceId,
+    self, DecodeError, DeviceId, Headers, Incoming, Limits, NotificationType, SystemNotice, Timestamp, UserId,
+    WorkspaceId,
 };
 use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Role, codec::encode_audit};
 use watchbell::policy::Setting;
@@ -118,10 +119,10 @@ fn jobs_of_every_version_are_read() {
 fn a_job_that_needs_a_newer_worker_is_told_apart() {
     // Raising `schema` is how a newer worker says that its job must not be misread: it is no malformed job.
     for (name, bytes) in stored("job") {
-        // The last value of a field counts, so a second `schema = 2` raises it.
-        let newer = codec::decode_job(&[&bytes[..], &[0x08, 2]].concat());
+        // The last value of a field counts, so a second `schema` raises it.
+        let newer = codec::decode_job(&[&bytes[..], &[0x08, 3]].concat());
         let job = codec::decode_job(&bytes).unwrap();
-        let Err(JobError::Newer { schema: 2, expires_at, named: Some(named) }) = &newer else {
+        let Err(JobError::Newer { schema: 3, expires_at, named: Some(named) }) = &newer else {
             panic!("{name}: {newer:?}")
         };
         assert_eq!((*expires_at, named.id()), (job.subject.expires_at(), job.id()), "{name}");
@@ -152,6 +153,7 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         workspace_version: 1,
         user_version: 2,
         withdrawal: false,
+        notice: None,
         traceparent: None,
     };
     let no_device = OutcomeRecord {
@@ -162,7 +164,7 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         latency: Duration::ZERO,
         workspace_version: 0,
         user_version: 0,
-        ..accepted
+        ..accepted.clone()
     };
     let expired = OutcomeRecord {
         kind: NotificationType::OtpReceived,
@@ -173,13 +175,22 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         workspace_version: u64::MAX,
         user_version: 9,
         withdrawal: true,
+        notice: None,
         traceparent: None,
-        ..accepted
+        ..accepted.clone()
     };
+    let notice = OutcomeRecord {
+        kind: NotificationType::TrustedDevice,
+        event: "n-1",
+        notice: Some(SystemNotice::Guard),
+        ..accepted.clone()
+    };
+    let written =
+        [("v1/accepted", &accepted), ("v1/no_device", &no_device), ("v1/expired", &expired), ("v2/notice", &notice)];
     let stored = stored("outcome");
-    for (name, outcome) in [("v1/accepted", accepted), ("v1/no_device", no_device), ("v1/expired", expired)] {
+    for (name, outcome) in written {
         let mut written = Vec::new();
-        codec::encode_outcome(&outcome, &mut written);
+        codec::encode_outcome(outcome, &mut written);
         let (_, bytes) = stored.iter().find(|(other, _)| other == name).unwrap();
         assert!(written.starts_with(bytes), "{name}: wrote {written:02x?}, stored {bytes:02x?}");
     }

@@ -2,11 +2,13 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use watchbell::delivery::codec::decode_job;
-use watchbell::event::{NotificationType, UserId, WorkspaceId, wire};
+use watchbell::delivery::Notice;
+use watchbell::delivery::codec::{decode_job, encode_notice};
+use watchbell::event::{DeviceId, EventId, NotificationType, SystemNotice, UserId, WorkspaceId, wire};
 use watchbell::policy::{Platform, Preference, Setting};
 use watchbell::sandbox::SandboxConfig;
 use watchbell::sandbox::fault::{Fault, Provider, Refusal, Rule};
+use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::Change;
 
 use crate::support::eventually;
@@ -138,6 +140,48 @@ fn withdrawn_by_policy() {
         assert_eq!(withdrawal.payload["aps"]["interruption-level"], "passive", "{withdrawal:?}");
     }
     assert!(stage.sandbox.apns().device(&token_of("u0")).is_none_or(|phone| phone.received.is_empty()));
+}
+
+/// A notice of Watchbell itself, as the API writes it, shows on both platforms though its person muted the type, and its outcome says that
+/// it was one.
+#[test]
+fn notices_show() {
+    let stage = Stage::new(&shared_kafka(), 1, &names(1));
+    let (workspace, user) = (WorkspaceId::new(WORKSPACE).unwrap(), UserId::new("u0").unwrap());
+    let kind = NotificationType::TrustedDevice;
+    stage.write(&[
+        device("u0", "android", Platform::Fcm, "android-token"),
+        Change::Preference { workspace: workspace.clone(), user: user.clone(), kind, preference: Preference::Off },
+    ]);
+    let now = SystemClock.now();
+    let notice = Notice {
+        workspace,
+        kind,
+        id: EventId::new("n-1").unwrap(),
+        what: SystemNotice::Enrolled,
+        occurred_at: now,
+        until: now.plus(CEILING),
+    };
+    let _worker = stage.worker();
+    for device in ["phone", "android"] {
+        let mut job = Vec::new();
+        encode_notice(&notice, &user, &DeviceId::new(device).unwrap(), &mut job);
+        stage.producer.send_to(&format!("{}.urgent.now", stage.topics.jobs), "u0", job);
+    }
+    let outcomes = stage.wait_outcomes(2);
+    let all_said = outcomes
+        .values()
+        .flatten()
+        .all(|outcome| (outcome.ending(), outcome.notice()) == (wire::Ending::Accepted, wire::SystemNotice::Enrolled));
+    assert!(all_said, "{outcomes:?}");
+    let phone = stage.sandbox.apns().device(&token_of("u0")).unwrap();
+    let payload = &phone.received[0].payload;
+    assert_eq!((&payload["kind"], &payload["notice"]), (&"notice".into(), &"enrolled".into()));
+    assert_eq!((&payload["event_id"], &payload["type"]), (&"n-1".into(), &"trusted_device".into()));
+    assert_eq!(payload["aps"]["category"], "watchbell.notice_not_me");
+    let android = stage.sandbox.fcm().registration("android-token").unwrap();
+    let data = &android.received[0].data;
+    assert_eq!((data["notice"].as_str(), data["category"].as_str()), ("enrolled", "watchbell.notice_not_me"));
 }
 
 fn cancel(of: &str, recipients: &[&str]) -> wire::Event {

@@ -66,6 +66,7 @@ fn body(json: &mut Json, push: &Push<'_>) {
     let (kind, notification) = match push.content {
         Content::Show(notification) => (PushKind::Show, notification),
         Content::Withdraw(notification) => (PushKind::Withdraw, notification),
+        Content::Notice(notification, _) => (PushKind::Notice, notification),
         Content::Nonce { title, body, nonce } => return reach(json, push, [title, body], nonce),
     };
     let reference = &push.reference;
@@ -74,6 +75,9 @@ fn body(json: &mut Json, push: &Push<'_>) {
     presentation(json, kind, notification);
     json.raw(r#","thread-id":"#).joined(&[reference.workspace, "/", reference.kind.name()]);
     json.raw(r#","mutable-content":1},"kind":"#).text(kind.name());
+    if let Content::Notice(_, what) = push.content {
+        json.raw(r#","notice":"#).text(what.name());
+    }
     json.raw(r#","type":"#).text(reference.kind.name());
     json.raw(r#","workspace_id":"#).text(reference.workspace);
     json.raw(r#","workspace_name":"#).text(&limits::workspace_name(reference.workspace_name));
@@ -95,12 +99,15 @@ fn reach(json: &mut Json, push: &Push<'_>, [title, body]: [&str; 2], nonce: &str
     json.raw(r#","expires_at":"#).number(push.expires_at.as_secs()).raw("}");
 }
 
-/// Buttons, sound and how it interrupts; a withdrawal has none of them and replaces what is there in silence.
+/// Buttons, sound and how it interrupts; what is passive has no sound, a withdrawal has none of them and replaces what is there in silence.
 fn presentation(json: &mut Json, kind: PushKind, notification: &Notification) {
     match kind {
-        PushKind::Show => {
+        PushKind::Show | PushKind::Notice => {
             json.raw(r#","category":"#).text(notification.category.name());
-            json.raw(r#","sound":"default","interruption-level":"#).text(interruption_level(notification.interruption));
+            if notification.interruption != Interruption::Passive {
+                json.raw(r#","sound":"default""#);
+            }
+            json.raw(r#","interruption-level":"#).text(interruption_level(notification.interruption));
         }
         PushKind::Withdraw => {
             json.raw(r#","interruption-level":"#).text(interruption_level(Interruption::Passive));

@@ -23,10 +23,11 @@ pub(super) fn encode(push: &Push<'_>, now: Timestamp) -> Bytes {
     let kind = match push.content {
         Content::Show(_) => PushKind::Show.name(),
         Content::Withdraw(_) => PushKind::Withdraw.name(),
+        Content::Notice(..) => PushKind::Notice.name(),
         Content::Nonce { .. } => "reach",
     };
     json.raw(match push.content {
-        Content::Show(_) | Content::Nonce { .. } => r#","android":{"priority":"HIGH","ttl":""#,
+        Content::Show(_) | Content::Notice(..) | Content::Nonce { .. } => r#","android":{"priority":"HIGH","ttl":""#,
         // Nothing is shown, and what is HIGH without showing anything is held against the app.
         Content::Withdraw(_) => r#","android":{"priority":"NORMAL","ttl":""#,
     });
@@ -37,6 +38,11 @@ pub(super) fn encode(push: &Push<'_>, now: Timestamp) -> Bytes {
     match push.content {
         Content::Show(notification) => {
             shown(&mut json, notification);
+            references(&mut json, push);
+        }
+        Content::Notice(notification, what) => {
+            shown(&mut json, notification);
+            json.raw(r#","notice":"#).text(what.name());
             references(&mut json, push);
         }
         Content::Withdraw(_) => references(&mut json, push),

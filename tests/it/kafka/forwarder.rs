@@ -78,6 +78,7 @@ fn outcome<'a>(user: &'a str, ending: &'a Ending) -> OutcomeRecord<'a> {
         workspace_version: 1,
         user_version: 2,
         withdrawal: false,
+        notice: None,
         traceparent: None,
     }
 }
