@@ -7,11 +7,13 @@ SHELL := bash
 CACHE := $(or $(WATCHBELL_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watchbell)
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+SCHEMATHESIS_VERSION := $(shell sed -n 's/^schemathesis==//p' tests/fuzz/requirements.txt)
+FUZZ_ENV := $(CACHE)/tools/schemathesis-$(SCHEMATHESIS_VERSION)
 
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo check lint test deny audit bench bench-policy soak breaks tools
+.PHONY: help demo check lint test deny audit bench bench-policy fuzz-api soak breaks tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -54,6 +56,13 @@ bench-policy: ## how long workers use a setting that was changed: three workers 
 	cargo build --locked --release --features bench --bins
 	tests/services/run -- $(TARGET)/release/watchbell-bench policy $(BENCH)
 
+# Not part of the gate: it needs Python 3.11 or later with venv, and fetches packages. Arguments go in FUZZ, for example:
+# make fuzz-api FUZZ='--personas admin --seed 7 --max-examples 500'
+fuzz-api: tools $(FUZZ_ENV)/complete ## schemathesis plays the API against its own description; what it says is kept under docs/
+	cargo build --locked --bins
+	tests/services/run -- $(FUZZ_ENV)/bin/python tests/fuzz/run.py $(TARGET)/debug/watchbell $(FUZZ) 2>&1 \
+		| sed --unbuffered '/Configuration:/d; s/[[:space:]]*$$//' | tee docs/fuzz.txt
+
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 \
 		| grep --line-buffered -vE '^ *(Compiling|Finished|Running|Blocking) ' | tee docs/soak.txt
@@ -65,3 +74,8 @@ breaks: ## apply each patch of tests/breaks to a scratch copy and expect its tes
 # Debian has no package of it. A debug build is enough for a minute's work a day, and half as long to make.
 $(DENY):
 	cargo install --locked --debug --root $(CACHE)/tools/cargo-deny-$(DENY_VERSION) cargo-deny --version $(DENY_VERSION)
+
+$(FUZZ_ENV)/complete: tests/fuzz/requirements.txt
+	python3 -m venv $(FUZZ_ENV)
+	$(FUZZ_ENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/fuzz/requirements.txt
+	touch $@
