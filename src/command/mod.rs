@@ -9,6 +9,7 @@ mod check_config;
 mod demo;
 mod emit;
 mod failure;
+mod frame;
 mod migrate;
 mod openapi;
 mod output;
