@@ -17,7 +17,14 @@
 //! | `PUT /issuer/lifetime` | how long tokens live that are issued from now on: `{"token_lifetime_s":5}` |
 //! | `PUT /issuer/personas/{name}` | adds or replaces somebody: `{"name":"eve","user":"eve","workspaces":{"acme":"admin"},"acr":"phr","auth_age_s":60}` |
 //! | `PUT /issuer/clients/{client_id}` | adds or replaces an application: `{"client_id":"app","redirect_uris":["http://127.0.0.1:1/back"]}` |
-//! | `POST /reset` | forgets devices, counts and faults; quota, personas and clients are those of the start again |
+//! | `GET /phones` | all phones of [`super::phones`] |
+//! | `PUT /phones/{name}` | makes one: `{"persona":"user","platform":"apns"}`, and `app`, `locale`, `model`, `behaviour` |
+//! | `GET /phones/{name}`, `DELETE /phones/{name}` | what it is, what is on its screen and what it did; throws it away |
+//! | `POST /phones/{name}/enrol` | sets it up: `{"api":"http://localhost:8081","workspace":"acme","ticket_by":"admin"}`, see [`super::phones::Enrol`] |
+//! | `PUT /phones/{name}/behaviour` | requests to come: `{"answer":"approve","number":"042137","times":1,"after_ms":500}`; also `deny`, `deny_not_me`, `ignore` |
+//! | `POST /phones/{name}/answer` | one request: `{"answer":"deny"}` for the newest on the screen, else with `type` and `event` |
+//! | `GET /phones/{name}/pending`, `POST /phones/{name}/refresh` | what awaits its person's answer; its app starts: `{"another_token":true}` |
+//! | `POST /reset` | forgets devices, phones, counts and faults; quota, personas and clients are those of the start again |
 //!
 //! What cannot be read, has a field that nobody knows or a number out of its range is answered 400 with a sentence in `error`, and changes
 //! nothing; nothing here stops the simulators.
@@ -57,6 +64,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/quota", put(set_quota).delete(clear_quota))
         .route("/reset", post(reset))
         .merge(super::issuer::control::routes())
+        .merge(super::phones::control::routes())
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!(%error, "the control endpoint of the sandbox has ended");

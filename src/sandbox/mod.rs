@@ -1,10 +1,10 @@
-//! The APNs and FCM simulators and an OIDC issuer, for tests, demonstrations and load, in this process or as `watchbell sandbox`.
+//! The APNs and FCM simulators, an OIDC issuer and phones, for tests, demonstrations and load, in this process or as `watchbell sandbox`.
 //!
 //! Senders are judged as the real services judge them (signed tokens, headers, payloads, schema, device states), devices
 //! remember what they received, and everything that goes wrong with a provider can be made to go wrong here, on demand.
 //! TLS with a CA of its own, written to a file, so that any client of either service can be pointed at it.
 //! The issuer signs people in without a question, by the same protocol as a real one ([`issuer`]).
-//! It delivers to no phone, and is no place for real tokens or keys.
+//! Phones are played too, if somebody asks for them ([`phones`]); it delivers to no real one, and is no place for real tokens or keys.
 //! Start fails if a port or the directory cannot be had; after that it fails only as a provider does, by its answers.
 //!
 //! The control endpoint (plain HTTP, JSON, loopback) is described in [`control`]; the faults in [`fault`].
@@ -19,6 +19,7 @@ pub mod fault;
 pub mod fcm;
 mod form;
 pub mod issuer;
+pub mod phones;
 mod ranges;
 mod server;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use self::fcm::Fcm;
 use self::fcm::service::FcmService;
 use self::issuer::Issuer;
 use self::issuer::service::IssuerService;
+use self::phones::Phones;
 use self::server::{Endpoint, Registry};
 use self::wire::judge::Command;
 
@@ -70,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) apns: Arc<Apns>,
     pub(crate) fcm: Arc<Fcm>,
     pub(crate) issuer: Arc<Issuer>,
+    pub(crate) phones: Phones,
     pub(crate) faults: Arc<FaultBook>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) ca_file: PathBuf,
@@ -110,10 +113,14 @@ impl Sandbox {
         let (control_listener, control_address) = listener(SocketAddr::new(config.host, config.control_port)).await?;
         let identity = credentials::server_identity(&directory, config.host, &config.names)?;
         let urls = [url(fcm_address), format!("https://localhost:{}", fcm_address.port())];
+        let apns = Arc::new(Apns::new(config.apns, &directory)?);
+        let fcm = Arc::new(Fcm::new(config.fcm, &directory, &urls)?);
+        let issuer = Arc::new(Issuer::new(config.issuer, url(issuer_address))?);
         let shared = Arc::new(Shared {
-            apns: Arc::new(Apns::new(config.apns, &directory)?),
-            fcm: Arc::new(Fcm::new(config.fcm, &directory, &urls)?),
-            issuer: Arc::new(Issuer::new(config.issuer, url(issuer_address))?),
+            phones: Phones::new(Arc::clone(&apns), Arc::clone(&fcm), Arc::clone(&issuer)),
+            apns,
+            fcm,
+            issuer,
             faults: Arc::default(),
             registry: Arc::default(),
             ca_file: identity.ca_file.clone(),
@@ -180,6 +187,12 @@ impl Sandbox {
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.shared.issuer
+    }
+
+    /// The phones, of which there are none until one is made.
+    #[must_use]
+    pub fn phones(&self) -> &Phones {
+        &self.shared.phones
     }
 
     /// Where the issuer listens, whatever its identifier says.
@@ -277,7 +290,7 @@ impl Sandbox {
         self.shared.set_stream_limit(provider, streams)
     }
 
-    /// Forgets what devices received and all that was set, faults too. Connections and credentials stay.
+    /// Forgets what devices received and all that was set, faults and phones too. Connections and credentials stay.
     pub fn reset(&self) {
         self.shared.reset();
     }
@@ -301,6 +314,7 @@ impl Shared {
 
     pub(crate) fn reset(&self) {
         self.faults.remove(None);
+        self.phones.reset();
         self.apns.reset();
         self.fcm.reset();
         self.issuer.reset();

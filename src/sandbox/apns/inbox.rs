@@ -2,7 +2,7 @@
 //!
 //! For each device token: every accepted push in the order of arrival, what is on its screen (a later push with the same
 //! collapse id has replaced the earlier), what waits for an offline device (one push for each app, as Apple keeps), and the state
-//! a test gave it.
+//! a test gave it. A phone of the sandbox listens to its token and is woken by what reaches the device.
 //! It does not judge requests. Devices are spread over shards by their token, so that connections seldom meet at a lock.
 //! Memory grows with each recorded push; [`crate::sandbox::config::Recording`] says how much is kept.
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::reason::Reason;
 use crate::sandbox::config::{Environment, Recording};
@@ -130,6 +131,9 @@ pub struct Device {
     pub shown: Vec<Arc<Push>>,
     /// What waits until the device is online: one push for each topic.
     pub waiting: Vec<Arc<Push>>,
+    /// Who is woken by what reaches the device.
+    #[serde(skip)]
+    listener: Option<UnboundedSender<Arc<Push>>>,
 }
 
 impl Device {
@@ -165,6 +169,10 @@ impl Device {
     }
 
     fn show(&mut self, push: Arc<Push>) {
+        if let Some(listener) = &self.listener {
+            // A phone that is gone is told nothing.
+            listener.send(Arc::clone(&push)).ok();
+        }
         if push.push_type == "background" {
             return;
         }
@@ -268,6 +276,14 @@ impl Inbox {
             }
         }
         self.settings.fetch_add(1, Ordering::Release);
+    }
+
+    /// What reaches the device from now on, as long as it is not forgotten. The token is known from now on. Needs a full recording.
+    pub(crate) fn listen(&self, token: &str) -> UnboundedReceiver<Arc<Push>> {
+        let (listener, pushes) = unbounded_channel();
+        self.shard(token).entry(token.into()).or_default().listener = Some(listener);
+        self.settings.fetch_add(1, Ordering::Release);
+        pushes
     }
 
     pub(crate) fn device(&self, token: &str) -> Option<Device> {

@@ -124,6 +124,11 @@ impl Apns {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
+    /// The pushes that reach a device from now on.
+    pub(crate) fn listen(&self, token: &str) -> tokio::sync::mpsc::UnboundedReceiver<Arc<Push>> {
+        self.inbox.listen(token)
+    }
+
     /// Says what APNs believes of a device token.
     pub fn set_device(&self, token: &str, settings: DeviceSettings) {
         self.inbox.set(token, settings, now_us() / 1_000_000);

@@ -4,12 +4,13 @@
 //! (a hundred messages and four collapse keys, as FCM stores), and the state a test gave it.
 //! What is on the screen follows a convention that apps commonly keep for data messages: a message whose data has [`TAG`]
 //! replaces the entry of that tag, and one whose [`KIND`] is [`WITHDRAW`] removes it; a notification message replaces by its own
-//! `tag`. It knows no app and shows nothing.
+//! `tag`. It knows no app and shows nothing; a phone of the sandbox listens to its token and is woken by what reaches the device.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::schema::{duration, get};
 use crate::sandbox::config::Recording;
@@ -154,6 +155,9 @@ pub struct Registration {
     pub waiting: Vec<Arc<Message>>,
     /// Whether more than a hundred messages waited and all were dropped (`onDeletedMessages` in the app).
     pub deleted_messages: bool,
+    /// Who is woken by what reaches the device.
+    #[serde(skip)]
+    listener: Option<UnboundedSender<Arc<Message>>>,
 }
 
 impl Registration {
@@ -198,6 +202,10 @@ impl Registration {
     }
 
     fn show(&mut self, message: Arc<Message>) {
+        if let Some(listener) = &self.listener {
+            // A phone that is gone is told nothing.
+            listener.send(Arc::clone(&message)).ok();
+        }
         if let Some(tag) = &message.tag {
             self.shown.retain(|shown| shown.tag.as_ref() != Some(tag));
         }
@@ -263,6 +271,15 @@ impl Inbox {
                 }
             }
         }
+    }
+
+    /// What reaches the device from now on, as long as it is not forgotten. The token is known from now on. Needs a full recording.
+    pub(crate) fn listen(&self, token: &str) -> UnboundedReceiver<Arc<Message>> {
+        let (listener, messages) = unbounded_channel();
+        let mut state = self.state();
+        state.known.insert(token.to_owned());
+        state.registrations.entry(token.to_owned()).or_default().listener = Some(listener);
+        messages
     }
 
     pub(crate) fn registration(&self, token: &str) -> Option<Registration> {

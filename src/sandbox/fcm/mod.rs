@@ -152,6 +152,11 @@ impl Fcm {
         self.inbox.messages()
     }
 
+    /// The messages that reach a device from now on.
+    pub(crate) fn listen(&self, token: &str) -> tokio::sync::mpsc::UnboundedReceiver<Arc<Message>> {
+        self.inbox.listen(token)
+    }
+
     /// Says what FCM believes of a registration.
     pub fn set_registration(&self, token: &str, settings: RegistrationSettings) {
         self.inbox.set(token, settings, now_us() / 1_000);

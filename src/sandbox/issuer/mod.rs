@@ -107,6 +107,12 @@ impl Issuer {
         self.mint(&Mint { persona: persona.to_owned(), ..Mint::default() }).ok()
     }
 
+    /// The user's id of a persona, `None` if there is no such persona.
+    #[must_use]
+    pub fn user(&self, persona: &str) -> Option<String> {
+        self.state().personas.get(persona).map(|persona| persona.user.clone())
+    }
+
     /// An access token without the code flow, with whatever claims and signature.
     ///
     /// # Errors
