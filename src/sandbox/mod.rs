@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) apns: Arc<Apns>,
     pub(crate) fcm: Arc<Fcm>,
     pub(crate) issuer: Arc<Issuer>,
-    pub(crate) phones: Phones,
+    pub(crate) phones: Arc<Phones>,
     pub(crate) faults: Arc<FaultBook>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) ca_file: PathBuf,
@@ -117,7 +117,7 @@ impl Sandbox {
         let fcm = Arc::new(Fcm::new(config.fcm, &directory, &urls)?);
         let issuer = Arc::new(Issuer::new(config.issuer, url(issuer_address))?);
         let shared = Arc::new(Shared {
-            phones: Phones::new(Arc::clone(&apns), Arc::clone(&fcm), Arc::clone(&issuer)),
+            phones: Arc::new(Phones::new(Arc::clone(&apns), Arc::clone(&fcm), Arc::clone(&issuer))),
             apns,
             fcm,
             issuer,
@@ -191,7 +191,7 @@ impl Sandbox {
 
     /// The phones, of which there are none until one is made.
     #[must_use]
-    pub fn phones(&self) -> &Phones {
+    pub fn phones(&self) -> &Arc<Phones> {
         &self.shared.phones
     }
 

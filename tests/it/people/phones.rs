@@ -1,21 +1,17 @@
 //! Phones that really sign: what an app does, with everything verified as the API verifies it.
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use watchbell::event::{DeviceId, Timestamp};
 use watchbell::people::enrolment::{
     DeviceKind, EnrolmentRules, PromotionRefusal, Registrant, RegistrationRefusal, Report, Way,
 };
 use watchbell::people::signed::{
-    Asked, DECISION_TYPE, DeviceKey, KEY_TYPE, KeyRoll, PROMOTION_TYPE, PROOF_TYPE, Promotion, Proof, Signed,
-    SignedAnswer, Statement, Unchecked, UncheckedProof,
+    Asked, DECISION_TYPE, DeviceKey, KEY_TYPE, KeyRoll, PROMOTION_TYPE, Promotion, Proof, Signed, SignedAnswer,
+    Statement, Unchecked, UncheckedProof,
 };
 use watchbell::people::{Answer, Person, Projection, Verb};
-use watchbell::seam::{Clock as _, SystemClock};
+use watchbell::sandbox::phones::PhoneKey;
 use watchbell::store::{Failure, Policy, PromotedBy, Registered, Repeat, ToReach};
 
 use super::support::id_of;
@@ -33,7 +29,7 @@ pub fn rules(ways: &[Way]) -> EnrolmentRules {
 /// A phone with our app on it.
 #[derive(Clone)]
 pub struct Phone {
-    pub key: SigningKey,
+    pub key: PhoneKey,
     pub token: String,
     /// What outlives the app on it.
     pub phone: Option<String>,
@@ -43,10 +39,7 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(token: &str) -> Self {
-        // Of a UUID, twice: random, and smaller than the group's order.
-        let half = uuid::Uuid::new_v4();
-        let key = SigningKey::from_slice(&[*half.as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat()).unwrap();
-        Self { key, token: token.to_owned(), phone: None, id: None }
+        Self { key: PhoneKey::generate().unwrap(), token: token.to_owned(), phone: None, id: None }
     }
 
     /// A key of its own making, in the place of the one before.
@@ -59,7 +52,7 @@ impl Phone {
     }
 
     pub fn thumbprint(&self) -> String {
-        self.key().thumbprint()
+        self.key.thumbprint()
     }
 
     pub fn id(&self) -> &DeviceId {
@@ -67,42 +60,29 @@ impl Phone {
     }
 
     pub fn jwk(&self) -> Value {
-        let point = self.key.verifying_key().to_sec1_point(false);
-        let [x, y] = [1..33, 33..65].map(|half| URL_SAFE_NO_PAD.encode(&point.as_bytes()[half]));
-        json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
-    }
-
-    fn sign(&self, header: &Value, payload: &Value) -> String {
-        let signed = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-        let signature: Signature = self.key.sign(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+        self.key.jwk()
     }
 
     /// A proof for a request over HTTP: with the key while the phone has no id, else with its name.
     pub fn proof_for(&self, base: &str, (method, path): (&str, &str), more: &Value) -> String {
-        let header = match &self.id {
-            Some(id) => json!({"alg": "ES256", "typ": PROOF_TYPE, "kid": id.as_str()}),
-            None => json!({"alg": "ES256", "typ": PROOF_TYPE, "jwk": self.jwk()}),
-        };
-        let payload = json!({"htm": method, "htu": format!("{base}{path}"), "iat": SystemClock.now().as_secs()});
-        self.sign(&header, &unique(payload, more))
+        let url = format!("{base}{path}");
+        self.key.proof(self.id.as_ref().map(DeviceId::as_str), (method, &url), more).unwrap()
     }
 
     /// A statement for somebody in `acme`, as the body of a request over HTTP.
     pub fn statement_for(&self, base: &str, user: &str, typ: &str, more: &Value) -> Value {
-        let payload = json!({"aud": base, "workspace": "acme", "user": user, "iat": SystemClock.now().as_secs()});
-        let header = json!({"alg": "ES256", "typ": typ, "kid": self.id().as_str()});
-        json!({"jws": self.sign(&header, &unique(payload, more))})
+        let mut about = json!({"aud": base, "workspace": "acme", "user": user});
+        about.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"jws": self.key.statement(self.id().as_str(), typ, &about).unwrap()})
     }
 
     /// A proof that carries the key, verified.
     pub fn proof(&self, nonce: Option<&str>) -> Proof {
-        let jti = uuid::Uuid::new_v4().to_string();
-        let mut payload = json!({"jti": jti, "htm": "POST", "htu": URL, "iat": AT.as_secs()});
+        let mut more = json!({"iat": AT.as_secs()});
         if let Some(nonce) = nonce {
-            payload["nonce"] = nonce.into();
+            more["nonce"] = nonce.into();
         }
-        let text = self.sign(&json!({"alg": "ES256", "typ": PROOF_TYPE, "jwk": self.jwk()}), &payload);
+        let text = self.key.proof(None, ("POST", URL), &more).unwrap();
         let asked = Asked { method: "POST", url: URL, nonce, now: AT, window: WINDOW };
         UncheckedProof::read(&text).unwrap().verify(&self.key(), &asked).unwrap()
     }
@@ -115,12 +95,11 @@ impl Phone {
         typ: &str,
         more: Value,
     ) -> Signed<S> {
-        let jti = uuid::Uuid::new_v4().to_string();
-        let mut payload = json!({
-            "aud": AUDIENCE, "workspace": person.workspace.as_str(), "user": person.user.as_str(), "iat": 1, "jti": jti,
+        let mut about = json!({
+            "aud": AUDIENCE, "workspace": person.workspace.as_str(), "user": person.user.as_str(), "iat": 1,
         });
-        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let text = self.sign(&json!({"alg": "ES256", "typ": typ, "kid": self.id().as_str()}), &payload);
+        about.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = self.key.statement(self.id().as_str(), typ, &about).unwrap();
         let unchecked = Unchecked::<S>::read(&text).unwrap();
         let keyed = policy.devices().keyed(&person.workspace, unchecked.device()).await.unwrap().unwrap();
         // A phone whose key was rolled away signs well, with a key that counts no more: the store has to notice.
@@ -223,13 +202,6 @@ impl Phone {
         let promotion = policy.devices().promote(person, self.id(), by, &rules(&Way::ALL), now).await?;
         Ok(promotion.way)
     }
-}
-
-/// A payload with a `jti` of its own and more members.
-fn unique(mut payload: Value, more: &Value) -> Value {
-    payload["jti"] = uuid::Uuid::new_v4().to_string().into();
-    payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    payload
 }
 
 /// Somebody's first phone, which may approve.
