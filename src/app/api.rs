@@ -38,16 +38,27 @@ pub struct ApiServer {
     http: JoinHandle<std::io::Result<()>>,
     http_stop: CancellationToken,
     drain_deadline: Duration,
+    closes_store: bool,
 }
 
 impl ApiServer {
     /// Makes all parts and begins to serve. The policy store must be there; Kafka and the issuer may come later: changes are made without
     /// Kafka, which hears of them when it is there.
     pub async fn start(config: &Config, listener: TcpListener, readiness: &Readiness) -> Result<Self, StartError> {
+        let policy = store::open(&config.policy).await?;
+        Ok(Self { closes_store: true, ..Self::start_on(policy, config, listener, readiness).await? })
+    }
+
+    /// As [`Self::start`], on a store that the caller opened and closes: SQLite has one handle in a process.
+    pub async fn start_on(
+        policy: Policy,
+        config: &Config,
+        listener: TcpListener,
+        readiness: &Readiness,
+    ) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
         let authenticator = Authenticator::start(&config.auth, Arc::clone(&clock) as Arc<_>);
         let authenticator = Arc::new(authenticator.map_err(StartError::SignIn)?);
-        let policy = store::open(&config.policy).await?;
         let clients = Clients::new(config.kafka.clone())?;
         let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
         let (stop, http_stop, mut duties) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
@@ -83,6 +94,7 @@ impl ApiServer {
             http,
             http_stop,
             drain_deadline,
+            closes_store: false,
         })
     }
 
@@ -121,7 +133,9 @@ impl ApiServer {
             tracing::error!("the producer could not be closed");
         }
         self.courier.close().await;
-        self.policy.close().await;
+        if self.closes_store {
+            self.policy.close().await;
+        }
         drained
     }
 }

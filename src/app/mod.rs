@@ -89,16 +89,22 @@ pub struct Worker {
     watch: JoinHandle<()>,
     readiness: Readiness,
     drain_deadline: Duration,
+    closes_store: bool,
 }
 
 impl Worker {
     /// Makes all parts and begins to read. The policy store must be there; Kafka and the providers may come later.
     pub async fn start(config: &Config, readiness: Readiness) -> Result<Self, StartError> {
+        let policy = store::open(&config.policy).await?;
+        Ok(Self { closes_store: true, ..Self::start_on(policy, config, readiness).await? })
+    }
+
+    /// As [`Self::start`], on a store that the caller opened and closes: SQLite has one handle in a process.
+    pub async fn start_on(policy: Policy, config: &Config, readiness: Readiness) -> Result<Self, StartError> {
         let texts = Texts::load()?;
         let credentials = Credentials { apns: &config.apns, fcm: &config.fcm };
         let clock = Arc::new(SystemClock);
         let providers = Providers::new(credentials, &config.provider.pool, clock).map_err(StartError::Credentials)?;
-        let policy = store::open(&config.policy).await?;
         let clients = Clients::new(config.kafka.clone())?;
         let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
         let flow =
@@ -115,7 +121,8 @@ impl Worker {
         }
         let watch = tokio::spawn(observe::watch(readiness.component("kafka"), sources.clone(), forwarder.clone()));
         let drain_deadline = config.worker.drain_deadline();
-        Ok(Self { flow, policy, forwarder, sources, lanes, tasks, watch, readiness, drain_deadline })
+        let closes_store = false;
+        Ok(Self { flow, policy, forwarder, sources, lanes, tasks, watch, readiness, drain_deadline, closes_store })
     }
 
     /// What happened so far.
@@ -153,7 +160,9 @@ impl Worker {
         });
         let flushed = flushed.await.unwrap_or(false);
         self.flow.provider().close().await;
-        self.policy.close().await;
+        if self.closes_store {
+            self.policy.close().await;
+        }
         drained && flushed
     }
 }

@@ -1,8 +1,9 @@
 //! `watchbell demo`: the whole product in one process, to watch.
 //!
-//! The point: nothing to install and nothing to configure: an in-process broker, SQLite, the provider simulators, a sample workspace and
-//! events that keep flowing, through the same worker that runs in production. Each notification is printed as its phone shows it, and
-//! what policy suppressed with the reason.
+//! The point: nothing to install and nothing to configure: an in-process broker, SQLite, the provider simulators, a sample workspace,
+//! phones that are enrolled at the API and sign their answers, and events that keep flowing, through the same worker and the same API that
+//! run in production. Each notification is printed as its phone shows it, what policy suppressed with the reason, each answer, and what
+//! upstream hears.
 //!
 //! It deliberately keeps nothing: everything lives in a temporary folder that goes with it, at Ctrl-C and SIGTERM too. The in-process
 //! broker forgets, so nothing here says anything about delivery guarantees; the tests against a real broker do.
@@ -10,6 +11,7 @@ mod people;
 mod scenes;
 mod screen;
 mod stage;
+mod upstream;
 
 use std::time::Duration;
 
@@ -58,7 +60,7 @@ async fn play(scenes: Option<u64>) -> Result<(), Failure> {
         stage = Box::pin(Stage::set()) => stage?,
         () = stop.asked() => return Ok(()),
     };
-    screen.ready(stage.sandbox());
+    screen.ready(&stage);
     let mut script = Scenes::new();
     let mut next = tokio::time::interval(SCENE);
     let mut look = tokio::time::interval(LOOK);

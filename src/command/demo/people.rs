@@ -1,83 +1,97 @@
 //! The sample workspace: who there is, what they carry, and what was set.
-use crate::event::{DeviceId, IdError, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::policy::{Detail, Device, Environment, Installation, Platform, Preference, Setting, Token};
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+
+use crate::event::{IdError, NotificationType, UserId, WorkspaceId};
+use crate::policy::{Detail, Preference, Setting};
+use crate::sandbox::issuer::Persona;
+use crate::sandbox::phones::{Behaviour, Make, Platform};
 use crate::store::Change;
 
 pub(super) const WORKSPACE: &str = "meridian";
 pub(super) const APP: &str = "com.example.app";
+
+/// Who there is, and what they may do.
+const PEOPLE: [(&str, &str); 5] =
+    [("ana", "user"), ("ben", "admin"), ("chiyo", "user"), ("dieter", "user"), ("elif", "user")];
+
+/// Those whom the issuer knows.
+pub(super) fn personas() -> Vec<Persona> {
+    let persona = |(user, role): (&str, &str)| Persona {
+        name: user.to_owned(),
+        user: user.to_owned(),
+        workspaces: BTreeMap::from([(WORKSPACE.to_owned(), role.to_owned())]),
+        operator: false,
+        acr: None,
+        auth_age_s: 0,
+        claims: Map::new(),
+    };
+    PEOPLE.map(persona).into()
+}
 
 /// Somebody's phone.
 pub(super) struct Phone {
     pub(super) user: &'static str,
     /// As it is called on the screen.
     pub(super) name: &'static str,
-    pub(super) platform: Platform,
-    pub(super) locale: &'static str,
+    platform: Platform,
+    locale: &'static str,
+    model: &'static str,
+    /// The phone of the same person that vouches for it; without one its person's fresh sign-in does.
+    pub(super) vouched_by: Option<&'static str>,
 }
 
 impl Phone {
-    /// Its push token: made from its place in the list, in its platform's shape.
-    pub(super) fn token(&self) -> String {
-        let digest =
-            crate::delivery::JobId::show(WORKSPACE, NotificationType::OtpReceived, "demo", self.user, self.name);
-        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        match self.platform {
-            Platform::Apns => format!("{hex}{hex}"),
-            Platform::Fcm => format!("demo:{hex}-{hex}"),
+    /// What the sandbox is to make.
+    pub(super) fn make(&self) -> Make {
+        Make {
+            persona: self.user.to_owned(),
+            platform: self.platform,
+            app: APP.to_owned(),
+            locale: self.locale.to_owned(),
+            model: self.model.to_owned(),
+            behaviour: Behaviour::default(),
         }
     }
 }
 
+const IPHONE: (Platform, &str) = (Platform::Apns, "iPhone 17");
+const PIXEL: (Platform, &str) = (Platform::Fcm, "Pixel 10");
+
+const fn phone(
+    (user, name): (&'static str, &'static str),
+    (platform, model): (Platform, &'static str),
+    locale: &'static str,
+    vouched_by: Option<&'static str>,
+) -> Phone {
+    Phone { user, name, platform, locale, model, vouched_by }
+}
+
 pub(super) const PHONES: [Phone; 6] = [
-    Phone { user: "ana", name: "Ana's iPhone", platform: Platform::Apns, locale: "es-MX" },
-    Phone { user: "ana", name: "Ana's Pixel", platform: Platform::Fcm, locale: "es" },
-    Phone { user: "ben", name: "Ben's iPhone", platform: Platform::Apns, locale: "en-GB" },
-    Phone { user: "chiyo", name: "Chiyo's Pixel", platform: Platform::Fcm, locale: "ja-JP" },
-    Phone { user: "dieter", name: "Dieter's iPhone", platform: Platform::Apns, locale: "de-AT" },
-    Phone { user: "elif", name: "Elif's Pixel", platform: Platform::Fcm, locale: "tr" },
+    phone(("ana", "Ana's iPhone"), IPHONE, "es-MX", None),
+    phone(("ana", "Ana's Pixel"), PIXEL, "es", Some("Ana's iPhone")),
+    phone(("ben", "Ben's iPhone"), IPHONE, "en-GB", None),
+    phone(("chiyo", "Chiyo's Pixel"), PIXEL, "ja-JP", None),
+    phone(("dieter", "Dieter's iPhone"), IPHONE, "de-AT", None),
+    phone(("elif", "Elif's Pixel"), PIXEL, "tr", None),
 ];
 
-/// Everything to write into the store: Ben muted sharing, and everybody must learn of sign-ins.
-pub(super) fn changes(now: Timestamp) -> Result<Vec<Change>, IdError> {
+/// What is in the store before anybody signs in: Ben muted sharing, and everybody must learn of sign-ins.
+pub(super) fn changes() -> Result<Vec<Change>, IdError> {
     let workspace = WorkspaceId::new(WORKSPACE)?;
-    let mut changes = vec![
+    let muted = |user: &str, kind| -> Result<Change, IdError> {
+        let (workspace, user) = (workspace.clone(), UserId::new(user)?);
+        Ok(Change::Preference { workspace, user, kind, preference: Preference::Off })
+    };
+    Ok(vec![
         Change::Workspace { workspace: workspace.clone(), display_name: "Meridian Bank".into(), detail: Detail::Full },
         Change::Setting {
             workspace: workspace.clone(),
             kind: NotificationType::IdentityVerification,
             setting: Setting::Enforced,
         },
-        Change::Preference {
-            workspace: workspace.clone(),
-            user: UserId::new("ben")?,
-            kind: NotificationType::AccountSharing,
-            preference: Preference::Off,
-        },
-        Change::Preference {
-            workspace: workspace.clone(),
-            user: UserId::new("ben")?,
-            kind: NotificationType::IdentityVerification,
-            preference: Preference::Off,
-        },
-    ];
-    for (n, phone) in PHONES.iter().enumerate() {
-        changes.push(Change::Device {
-            workspace: workspace.clone(),
-            user: UserId::new(phone.user)?,
-            device: Device {
-                id: DeviceId::new(format!("phone-{n}"))?,
-                installation: Installation {
-                    platform: phone.platform,
-                    app: APP.into(),
-                    environment: Environment::Production,
-                    token: Token::new(phone.token()),
-                },
-                locale: phone.locale.into(),
-                registered_at: now,
-                quiet: false,
-            },
-            last_seen: now,
-        });
-    }
-    Ok(changes)
+        muted("ben", NotificationType::AccountSharing)?,
+        muted("ben", NotificationType::IdentityVerification)?,
+    ])
 }

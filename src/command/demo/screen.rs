@@ -1,26 +1,30 @@
-//! What the demo prints: each notification as its phone shows it.
+//! What the demo prints: each notification as its phone shows it, what its person answers, and what upstream hears.
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use super::people::PHONES;
 use super::stage::{News, Stage};
+use super::upstream;
 use crate::command::output;
 use crate::delivery::JobId;
 use crate::event::wire;
 use crate::pipeline::BalanceSnapshot;
-use crate::sandbox::Sandbox;
+use crate::sandbox::phones::{Did, Entry, Reply, What};
 
 /// Width of the column with the phone's name.
 const NAME: usize = 16;
 
-/// The terminal, and how far the phones were read.
+/// The terminal, and how far the phones' log was read.
 pub(super) struct Screen {
     color: bool,
-    apns: u64,
-    fcm: u64,
+    read: u64,
     endings: BTreeMap<String, u64>,
+    /// What upstream heard, and how often.
+    heard: BTreeMap<String, u64>,
     /// Jobs that wait on a topic for another attempt.
     waiting: HashSet<JobId>,
     /// Whether somebody still reads what is printed.
@@ -30,7 +34,14 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new() -> Self {
         let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { color, apns: 0, fcm: 0, endings: BTreeMap::new(), waiting: HashSet::new(), watched: Cell::new(true) }
+        Self {
+            color,
+            read: 0,
+            endings: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            waiting: HashSet::new(),
+            watched: Cell::new(true),
+        }
     }
 
     /// False once nobody reads any more, as behind `| head`.
@@ -39,11 +50,29 @@ impl Screen {
     }
 
     pub(super) fn opening(&self) {
-        self.line("", "Watchbell: starting a broker, a store, Apple, Google and a worker in this process …");
+        self.line(
+            "",
+            "Watchbell: starting a broker, a store, Apple, Google, a worker, an API and six phones in this process …",
+        );
     }
 
-    pub(super) fn ready(&self, sandbox: &Sandbox) {
-        self.line("", &self.dim(&format!("Apple at {}, Google at {}", sandbox.apns_url(), sandbox.fcm_url())));
+    pub(super) fn ready(&self, stage: &Stage) {
+        let (sandbox, (api, enrolled)) = (stage.sandbox(), stage.enrolled());
+        let parts = [sandbox.apns_url(), sandbox.fcm_url(), sandbox.issuer().url().to_owned(), format!("{api}/docs")];
+        let [apple, google, sign_in, docs] = parts;
+        self.line("", &self.dim(&format!("Apple {apple}, Google {google}, sign-in {sign_in}")));
+        self.line(
+            "",
+            &self.dim(&format!("The API {docs}, where all phones are enrolled, each with a key of its own:")),
+        );
+        for (phone, enrolled) in PHONES.iter().zip(enrolled) {
+            let because = match (phone.vouched_by, enrolled.state.as_str()) {
+                (_, "receive_only") => "may receive only".to_owned(),
+                (Some(other), _) => format!("may approve: {other} vouched for it"),
+                (None, _) => "may approve: a fresh sign-in, a push that came, nobody's phone before it".to_owned(),
+            };
+            self.line("", &self.dim(&format!("  {:<NAME$}{because}", phone.name)));
+        }
         self.line("", &self.dim("Ctrl-C ends it with a summary. Times are UTC."));
         self.line("", "");
     }
@@ -52,60 +81,86 @@ impl Screen {
         self.line(&clock(), &self.dim(&format!("── {title}")));
     }
 
-    /// Prints what arrived since the last look.
+    /// Prints what happened since the last look.
     pub(super) fn show(&mut self, stage: &Stage) {
-        let seen = self.apns;
-        for push in stage.sandbox().apns().pushes().iter().filter(|push| push.sequence >= seen) {
-            self.apns = push.sequence + 1;
-            let aps = &push.payload["aps"];
-            let passive = aps["interruption-level"] == "passive";
-            let text = |key: &str| aps["alert"][key].as_str().unwrap_or_default();
-            self.notification(&push.token, text("title"), text("body"), aps["category"].as_str(), passive);
-        }
-        let seen = self.fcm;
-        let messages = stage.sandbox().fcm().messages();
-        for message in messages.iter().filter(|message| message.sequence >= seen) {
-            self.fcm = message.sequence + 1;
-            let text = |key: &str| message.data.get(key).map_or("", String::as_str);
-            if message.withdraws {
-                self.line(
-                    &clock(),
-                    &format!("{}  {}", self.name(&message.token), self.dim("(takes the notification away)")),
-                );
-            } else {
-                let category = message.data.get("category").map(String::as_str);
-                self.notification(&message.token, text("title"), text("body"), category, false);
-            }
+        for entry in stage.sandbox().phones().log_since(self.read) {
+            self.read = entry.sequence + 1;
+            self.phone(&entry);
         }
         while let Some(news) = stage.news() {
             match news {
                 News::Waits(job) => {
                     self.waiting.insert(job.id());
                     let text = format!("{}: {} waits for another attempt", job.user, job.subject.kind().name());
-                    self.line(&clock(), &format!("{:<NAME$}  {}", "not shown yet", self.dim(&text)));
+                    self.said("not shown yet", &self.dim(&text));
                 }
                 News::Ended(job, outcome) => {
                     self.waiting.remove(&job);
                     self.ending(&outcome);
                 }
+                News::Upstream(decision) => {
+                    let (counted, text) = upstream::heard(&decision, stage);
+                    *self.heard.entry(counted).or_default() += 1;
+                    self.said("upstream hears", &text);
+                }
             }
         }
     }
 
-    fn notification(&self, token: &str, title: &str, body: &str, category: Option<&str>, passive: bool) {
-        let title = match passive {
-            true => format!("{title}  {}", self.dim("(silently, in place of the notification)")),
-            false => self.bold(title),
-        };
-        self.line(&clock(), &format!("{}  {title}", self.name(token)));
-        let indent = " ".repeat(NAME);
-        self.line("", &format!("{indent}  {}", if passive { self.dim(body) } else { body.to_owned() }));
-        let buttons = match category {
-            Some("watchbell.approve") => "[ Approve ]  [ Deny ]",
-            Some("watchbell.approve_number") => "[ Approve: type the number on the screen ]  [ Deny ]",
-            _ => return,
-        };
-        self.line("", &format!("{indent}  {buttons}"));
+    /// What a phone did.
+    fn phone(&self, entry: &Entry) {
+        let What { title, body, said, .. } = &entry.what;
+        let name = self.name(&entry.phone);
+        match entry.did {
+            Did::Showed => self.notification(&name, &entry.what),
+            Did::TookAway if title.is_empty() => {
+                self.line(&clock(), &format!("{name}  {}", self.dim("(takes the notification away)")));
+            }
+            Did::TookAway => {
+                let silently = self.dim("(silently, in place of the notification)");
+                self.line(&clock(), &format!("{name}  {title}  {silently}"));
+                self.below(&self.dim(body));
+            }
+            Did::Read if entry.what.status == Some(200) => {
+                self.line(&clock(), &format!("{name}  {}", self.dim(&detail(&said["detail"]))));
+            }
+            Did::Answered => {
+                let answer = match entry.what.answer.unwrap_or_default() {
+                    Reply::Approve => "Approve",
+                    Reply::Deny => "Deny",
+                    Reply::DenyNotMe => "Deny: it was not me",
+                    Reply::Ignore => "nothing",
+                };
+                let api = match (entry.what.status, said["published"].as_bool()) {
+                    (Some(200), Some(true)) => "signed; the API: upstream has it".to_owned(),
+                    (Some(202), _) => "signed; the API: recorded".to_owned(),
+                    _ => {
+                        said["detail"].as_str().map_or_else(|| said.to_string(), |detail| format!("the API: {detail}"))
+                    }
+                };
+                self.line(
+                    &clock(),
+                    &format!("{name}  {} {}", self.bold(&format!("→ {answer}")), self.dim(&format!("({api})"))),
+                );
+            }
+            // Setting phones up is told before the first scene, and receipts are quiet. What fails is told.
+            Did::Registered | Did::Reached | Did::Promoted | Did::Refreshed | Did::Read | Did::Receipted => {
+                if entry.what.status != Some(200) {
+                    self.line(&clock(), &format!("{name}  {}", self.dim(&said.to_string())));
+                }
+            }
+        }
+    }
+
+    fn notification(&self, name: &str, what: &What) {
+        self.line(&clock(), &format!("{name}  {}", self.bold(&what.title)));
+        self.below(&what.body);
+        match what.category.as_str() {
+            "watchbell.approve" => self.below("[ Approve ]  [ Deny ]"),
+            "watchbell.approve_number" => self.below("[ Approve: type the number on the screen ]  [ Deny ]"),
+            "watchbell.notice_not_me" => self.below("[ It was not me ]"),
+            _ => {}
+        }
     }
 
     fn ending(&mut self, outcome: &wire::Outcome) {
@@ -114,8 +169,7 @@ impl Screen {
         if outcome.ending() != wire::Ending::Accepted {
             let kind = outcome.r#type().as_str_name().trim_start_matches("NOTIFICATION_TYPE_").to_lowercase();
             let why = if outcome.reason.is_empty() { String::new() } else { format!(": {}", outcome.reason) };
-            let text = format!("{}: {kind} {ending}{why}", outcome.user_id);
-            self.line(&clock(), &format!("{:<NAME$}  {}", "not shown", self.dim(&text)));
+            self.said("not shown", &self.dim(&format!("{}: {kind} {ending}{why}", outcome.user_id)));
         }
     }
 
@@ -131,11 +185,23 @@ impl Screen {
         let open = balance.records_open() + balance.jobs_open();
         self.line("", &format!("  {:<28} {}", "still waiting for a retry", self.waiting.len()));
         self.line("", &format!("  {:<28} {open}", "unaccounted for"));
+        for (heard, count) in &self.heard {
+            self.line("", &format!("  {:<28} {count}", format!("upstream heard: {heard}")));
+        }
     }
 
-    fn name(&self, token: &str) -> String {
-        let name = PHONES.iter().find(|phone| phone.token() == token).map_or("?", |phone| phone.name);
-        self.bold(&format!("{name:<NAME$}"))
+    /// A line that is no phone's.
+    fn said(&self, who: &str, text: &str) {
+        self.line(&clock(), &format!("{who:<NAME$}  {text}"));
+    }
+
+    /// A line below a notification's title.
+    fn below(&self, text: &str) {
+        self.line("", &format!("{:<NAME$}  {text}", ""));
+    }
+
+    fn name(&self, phone: &str) -> String {
+        self.bold(&format!("{phone:<NAME$}"))
     }
 
     fn bold(&self, text: &str) -> String {
@@ -159,4 +225,21 @@ impl Screen {
 fn clock() -> String {
     let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) % 86_400;
     format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
+}
+
+/// What the app shows of a request, once it fetched it with the phone's key: names are a stranger's words.
+fn detail(detail: &Value) -> String {
+    let text = |name: &str| detail[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let flag = |name: &str, words: &str| (detail[name] == true).then(|| words.to_owned());
+    let what = text("application").or_else(|| text("device_name")).map(|name| format!("“{name}”"));
+    let parts = [
+        what,
+        text("device"),
+        text("browser"),
+        text("operating_system"),
+        text("location"),
+        flag("new_location", "new location"),
+        flag("new_device", "new device"),
+    ];
+    format!("(fetches the detail) {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" · "))
 }
