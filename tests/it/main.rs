@@ -27,4 +27,5 @@ mod store_tls;
 mod store_versions;
 mod support;
 mod trace;
+mod upstream;
 mod worker;
