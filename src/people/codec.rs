@@ -27,7 +27,14 @@ pub enum What<'a> {
     /// Something that upstream may want to tell the person.
     Notice { kind: NoticeKind, reason: &'a str },
     /// The person answered.
-    Decided { verb: Verb, decided_at: Timestamp, expires_at: Timestamp, jws: &'a str, key_thumbprint: &'a str },
+    Decided {
+        verb: Verb,
+        decided_at: Timestamp,
+        expires_at: Timestamp,
+        jws: &'a str,
+        key_thumbprint: &'a str,
+        key_jwk: &'a str,
+    },
     /// The request ended without an answer.
     Closed(ClosedReason),
 }
@@ -40,12 +47,13 @@ pub fn encode_decision(told: &Told<'_>) -> Vec<u8> {
         What::Notice { kind, reason } => {
             Body::Notice(wire::Notice { kind: wire_notice(*kind).into(), reason: (*reason).to_owned() })
         }
-        What::Decided { verb, decided_at, expires_at, jws, key_thumbprint } => Body::Decided(wire::Decided {
+        What::Decided { verb, decided_at, expires_at, jws, key_thumbprint, key_jwk } => Body::Decided(wire::Decided {
             verb: wire_verb(*verb).into(),
             decided_at: Some(wire_time(*decided_at)),
             expires_at: Some(wire_time(*expires_at)),
             jws: (*jws).to_owned(),
             key_thumbprint: (*key_thumbprint).to_owned(),
+            key_jwk: (*key_jwk).to_owned(),
         }),
         What::Closed(reason) => Body::Closed(wire::Closed { reason: wire_closed(*reason).into() }),
     };

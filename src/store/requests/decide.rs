@@ -49,7 +49,8 @@ impl Requests {
         let Some((standing, origin, told)) = work.hold(id).await? else {
             return Ok((Err(AnswerRefusal::NotProjected), Touched::default()));
         };
-        let device = work.enrolled(&id.person, &answer.device).await?;
+        let (device, jwk) = work.enrolled(&id.person, &answer.device).await?.unzip();
+        let jwk = jwk.unwrap_or_default();
         let refused = match judge(&standing, answer, device.as_ref(), now) {
             Judgement::Refuse(refusal) => return Ok((Err(refusal), Touched::default())),
             Judgement::Again(decision) => {
@@ -58,7 +59,7 @@ impl Requests {
             }
             Judgement::Decide => {
                 let decision = decision(answer, answer.verb, (&answer.jws, &answer.key_thumbprint), now);
-                let outbox = work.end(id, &standing, &origin, &decision).await?;
+                let outbox = work.end(id, (&standing, &origin), &decision, &jwk).await?;
                 let answered = Answered { decision, outbox, again: false };
                 return Ok((Ok(answered), work.commit().await?));
             }
@@ -66,7 +67,7 @@ impl Requests {
                 // Nobody signed a denial: the record carries no statement.
                 let decision = decision(answer, Verb::Deny, ("", ""), now);
                 work.count_wrong(id).await?;
-                work.end(id, &standing, &origin, &decision).await?;
+                work.end(id, (&standing, &origin), &decision, "").await?;
                 AnswerRefusal::NumbersUsedUp
             }
             Judgement::CountWrong { left } => {
@@ -107,16 +108,21 @@ impl Work {
         Ok(Some((standing, origin, row.maybe_int(11)?)))
     }
 
-    /// What a device's enrolment says, kept from being retired until this transaction ends.
-    async fn enrolled(&mut self, person: &Person, device: &DeviceId) -> Result<Option<Enrolled>, sqlx::Error> {
+    /// What a device's enrolment says, and its key, kept from being retired until this transaction ends.
+    async fn enrolled(
+        &mut self,
+        person: &Person,
+        device: &DeviceId,
+    ) -> Result<Option<(Enrolled, String)>, sqlx::Error> {
         const READ: Sql = Sql {
-            postgres: "SELECT state, key_thumbprint, retired_at FROM enrolments
+            postgres: "SELECT state, key_thumbprint, retired_at, key_jwk FROM enrolments
                 WHERE workspace = $1 AND user_id = $2 AND id = $3 FOR SHARE",
-            sqlite: "SELECT state, key_thumbprint, retired_at FROM enrolments WHERE workspace = $1 AND user_id = $2 AND id = $3",
+            sqlite: "SELECT state, key_thumbprint, retired_at, key_jwk FROM enrolments
+                WHERE workspace = $1 AND user_id = $2 AND id = $3",
         };
         let [workspace, user] = crate::store::preferences::of(person);
         let rows = self.tx.rows(READ, &[workspace, user, Arg::Text(device.as_str())]).await?;
-        rows.first().map(enrolled).transpose()
+        rows.first().map(|row| Ok((enrolled(row)?, row.text_or_empty(3)?.to_owned()))).transpose()
     }
 
     async fn count_wrong(&mut self, id: &RequestId) -> Result<(), sqlx::Error> {
@@ -125,13 +131,13 @@ impl Work {
         self.tx.execute(COUNT.into(), &of(id)).await
     }
 
-    /// Ends a request that is held and open by an answer.
+    /// Ends a request that is held and open by an answer, which that key signed.
     async fn end(
         &mut self,
         id: &RequestId,
-        standing: &Standing,
-        origin: &Origin,
+        (standing, origin): (&Standing, &Origin),
         decision: &Decision,
+        key_jwk: &str,
     ) -> Result<OutboxId, sqlx::Error> {
         const END: &str =
             "UPDATE requests SET state = 'decided', verb = $5, ended_at = $6, decision_id = $7, device = $8,
@@ -139,7 +145,7 @@ impl Work {
             WHERE workspace = $1 AND type = $2 AND event = $3 AND user_id = $4 AND state = 'open'";
         let Decision { id: decision_id, verb, device, at, jws, key_thumbprint } = decision;
         let (verb, at, expires_at) = (*verb, *at, standing.expires_at);
-        let what = What::Decided { verb, decided_at: at, expires_at, jws, key_thumbprint };
+        let what = What::Decided { verb, decided_at: at, expires_at, jws, key_thumbprint, key_jwk };
         let told = self.tell_of(id, origin, decision_id, what, at).await?;
         let [workspace, kind, event, user] = of(id);
         let row = [

@@ -72,6 +72,7 @@ over_both! {
                 expires_at: at(300),
                 jws: "statement-of-d1".into(),
                 key_thumbprint: "key-of-d1".into(),
+                key_jwk: "jwk-of-d1".into(),
             })),
         };
         assert_eq!(told, expected);

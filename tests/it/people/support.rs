@@ -125,7 +125,7 @@ pub async fn enrol_ada(place: &Place, policy: &Policy) {
     policy.admin().write(&devices).await.unwrap();
     place
         .execute(
-            "UPDATE enrolments SET key_thumbprint = 'key-of-' || id, state = 'approver', model = 'Pixel 8', name = 'Ada phone';
+            "UPDATE enrolments SET key_thumbprint = 'key-of-' || id, key_jwk = 'jwk-of-' || id, state = 'approver', model = 'Pixel 8', name = 'Ada phone';
              UPDATE enrolments SET state = 'receive_only' WHERE id = 'd3';
              UPDATE enrolments SET model = '' WHERE id = 'd2'",
         )
