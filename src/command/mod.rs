@@ -9,6 +9,7 @@ mod check_config;
 mod demo;
 mod emit;
 mod failure;
+mod follow;
 mod frame;
 mod migrate;
 mod openapi;
@@ -47,6 +48,8 @@ enum Command {
     Store(store::StoreCommand),
     Topics(topics::TopicsCommand),
     Emit(Box<emit::EmitCommand>),
+    Decisions(follow::DecisionsCommand),
+    Outcomes(follow::OutcomesCommand),
     Sandbox(sandbox::SandboxCommand),
     Openapi(openapi::OpenapiCommand),
 }
@@ -62,6 +65,8 @@ impl Command {
             Self::Store(command) => command.run(),
             Self::Topics(command) => command.run(),
             Self::Emit(command) => command.run(),
+            Self::Decisions(command) => command.run(),
+            Self::Outcomes(command) => command.run(),
             Self::Sandbox(command) => command.run(),
             Self::Openapi(command) => command.run(),
         }

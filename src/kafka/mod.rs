@@ -13,6 +13,7 @@ pub mod client;
 mod commits;
 pub mod config;
 mod delivery;
+pub mod follow;
 pub mod forwarder;
 mod group;
 pub mod headers;

@@ -100,7 +100,8 @@ const HOMES: [(&str, &str); 8] = [
 ];
 
 /// Where the types generated from `proto/` may be named.
-const WIRE_TYPES: [&str; 5] = ["event/", "delivery/codec", "people/codec", "command/emit", "command/demo"];
+const WIRE_TYPES: [&str; 6] =
+    ["event/", "delivery/codec", "people/codec", "command/emit", "command/follow", "command/demo"];
 
 /// One sentence, with the place that breaks it.
 type Violation = String;
