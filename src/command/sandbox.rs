@@ -1,4 +1,4 @@
-//! `watchbell sandbox`: the APNs and FCM simulators and the OIDC issuer as a program of their own.
+//! `watchbell sandbox`: the APNs and FCM simulators, the OIDC issuer and phones as a program of their own.
 //!
 //! For any team with any client of these: it prints where it listens and which files a client needs, then runs until it is
 //! told to stop (Ctrl-C or SIGTERM).
@@ -60,6 +60,14 @@ Sign in at its OIDC issuer:
   curl -X PUT localhost:2199/issuer/personas/eve \\
        -d '{\"name\":\"eve\",\"user\":\"eve\",\"workspaces\":{\"acme\":\"admin\"},\"acr\":\"phr\",\"auth_age_s\":60}'
 
+Have phones that sign (none until you make one; enrolled at `watchbell api`, whose api.devices.public_url is the address given here):
+  curl -X PUT localhost:2199/phones/jonas -d '{\"persona\":\"user\",\"platform\":\"apns\",\"model\":\"iPhone 17\"}'
+  curl localhost:2199/phones/jonas/enrol -d '{\"api\":\"http://localhost:8081\",\"workspace\":\"acme\",\"ticket_by\":\"admin\"}'
+  curl localhost:2199/phones/jonas                 what is on its screen, what it did, what the API said
+  curl localhost:2199/phones/jonas/answer -d '{\"answer\":\"approve\",\"number\":\"042137\"}'
+  curl -X PUT localhost:2199/phones/jonas/behaviour -d '{\"answer\":\"deny\",\"times\":3,\"after_ms\":500}'
+  instead of ticket_by: \"vouched_by\" another phone of the same person, or neither: the sign-in itself speaks for it
+
 See what happened, make things go wrong (JSON over plain HTTP):
   curl localhost:2199/stats
   curl localhost:2199/devices/abcd12
@@ -82,7 +90,7 @@ Faults: a rule has \"provider\" (apns, fcm, oauth, issuer), optionally \"token\"
   {\"kind\":\"black_hole\"}    {\"kind\":\"wedge\"}    {\"kind\":\"ignore_pings\"}
   accept: the device receives the push although the sender never hears of it.";
 
-/// Simulate APNs, FCM with its token endpoint, and an OIDC issuer, for any client of them.
+/// Simulate APNs, FCM with its token endpoint, an OIDC issuer and phones, for any client of them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = POINTING)]
 pub(super) struct SandboxCommand {
@@ -236,7 +244,7 @@ fn summary(sandbox: &Sandbox) -> String {
     lines.push(format!("Sign-in  {}", sandbox.issuer().url()));
     lines.push(format!("         audience {}, tokens also by POST /issuer/tokens below", sandbox.issuer().audience()));
     lines.push(format!("Trust    {}", sandbox.ca_file().display()));
-    lines.push(format!("Control  {}  (try /stats, /devices, /credentials)", sandbox.control_url()));
+    lines.push(format!("Control  {}  (try /stats, /devices, /phones, /credentials)", sandbox.control_url()));
     lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.".to_owned());
     lines.join("\n")
 }

@@ -159,7 +159,8 @@ fn a_wrong_command_line_ends_with_64_and_help_with_0() {
 
 #[test]
 fn a_demo_that_is_told_to_end_says_what_waits_and_leaves_nothing() {
-    // SIGTERM while a retry waits: the summary tells of it, a withdrawal was seen as one, and the temporary folder is gone.
+    // SIGTERM while a retry waits: the summary tells of it, a withdrawal was seen as one, every kind of end of a request was told to upstream,
+    // and the temporary folder is gone.
     let (dir, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let printed = dir.path().join("printed");
     let mut demo = command(&["demo", "--text"])
@@ -181,7 +182,22 @@ fn a_demo_that_is_told_to_end_says_what_waits_and_leaves_nothing() {
     assert!(numbers.len() == 1 && numbers[0].ends_with(" 1"), "{text}");
     assert!(!text.contains("ana: identity_verification waits"), "a withdrawal is no retry: {text}");
     let taken_back = "Solicitud de inicio de sesión cerrada  (silently, in place of the notification)";
-    for part in [taken_back, "(takes the notification away)", "Times are UTC"] {
+    for part in [
+        taken_back,
+        "(takes the notification away)",
+        "Times are UTC",
+        "Ana's Pixel     may approve: Ana's iPhone vouched for it",
+        "[ Approve: type the number on the screen ]  [ Deny ]",
+        "Ana's iPhone      → Approve (signed; the API: upstream has it)",
+        "Elif's Pixel      → Deny: it was not me (signed; the API: upstream has it)",
+        "upstream hears    asked: dieter, on iPhone 17",
+        "upstream hears    decided: ana, approve; signature of Ana's iPhone verified",
+        "upstream hears    decided: elif, deny not me; signature of Elif's Pixel verified",
+        "upstream hears    decided: ben, deny; signature of Ben's iPhone verified",
+        "upstream hears    closed: dieter, expired",
+        "upstream hears    closed: ana, cancelled",
+        "upstream heard decided, approve      2",
+    ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
 }

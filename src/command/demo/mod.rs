@@ -25,8 +25,8 @@ use stage::Stage;
 
 /// Between two looks at the phones.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two scenes: enough to read one.
-const SCENE: Duration = Duration::from_millis(1500);
+/// Between two scenes: enough to read one, and for people to answer.
+const SCENE: Duration = Duration::from_millis(2000);
 /// How long the last notifications may take after the last scene.
 const LAST: Duration = Duration::from_secs(2);
 

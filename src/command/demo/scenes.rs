@@ -15,7 +15,7 @@ use crate::sandbox::phones::{Behaviour, Phones, Reply};
 use crate::seam::{Clock as _, SystemClock};
 
 /// How long people take to answer, in milliseconds.
-const THINKING_MS: u64 = 500;
+const THINKING_MS: u64 = 300;
 /// How long the request lives that nobody answers, in seconds.
 const SHORT_LIFE_S: i64 = 3;
 /// What the sign-in page shows.

@@ -69,7 +69,7 @@ impl Screen {
             let because = match (phone.vouched_by, enrolled.state.as_str()) {
                 (_, "receive_only") => "may receive only".to_owned(),
                 (Some(other), _) => format!("may approve: {other} vouched for it"),
-                (None, _) => "may approve: a fresh sign-in, a push that came, nobody's phone before it".to_owned(),
+                (None, _) => "may approve: its person just signed in, and it is their first".to_owned(),
             };
             self.line("", &self.dim(&format!("  {:<NAME$}{because}", phone.name)));
         }
@@ -176,17 +176,17 @@ impl Screen {
     pub(super) fn summary(&self, balance: &BalanceSnapshot) {
         self.line("", "");
         self.line("", &self.bold("Summary"));
-        self.line("", &format!("  {:<28} {}", "records read", balance.records_read));
-        self.line("", &format!("  {:<28} {}", "jobs planned", balance.jobs_planned));
+        self.line("", &format!("  {:<36} {}", "records read", balance.records_read));
+        self.line("", &format!("  {:<36} {}", "jobs planned", balance.jobs_planned));
         for (ending, count) in &self.endings {
-            self.line("", &format!("  {:<28} {count}", format!("ended: {ending}")));
+            self.line("", &format!("  {:<36} {count}", format!("ended: {ending}")));
         }
-        self.line("", &format!("  {:<28} {}", "sent on to a topic", balance.jobs_forwarded));
+        self.line("", &format!("  {:<36} {}", "sent on to a topic", balance.jobs_forwarded));
         let open = balance.records_open() + balance.jobs_open();
-        self.line("", &format!("  {:<28} {}", "still waiting for a retry", self.waiting.len()));
-        self.line("", &format!("  {:<28} {open}", "unaccounted for"));
+        self.line("", &format!("  {:<36} {}", "still waiting for a retry", self.waiting.len()));
+        self.line("", &format!("  {:<36} {open}", "unaccounted for"));
         for (heard, count) in &self.heard {
-            self.line("", &format!("  {:<28} {count}", format!("upstream heard: {heard}")));
+            self.line("", &format!("  {:<36} {count}", format!("upstream heard {heard}")));
         }
     }
 

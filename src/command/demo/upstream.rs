@@ -3,7 +3,7 @@ use super::people::PHONES;
 use super::stage::Stage;
 use crate::event::wire;
 use crate::event::wire::decision::Body;
-use crate::people::signed::{DeviceKey, SignedAnswer, Unchecked};
+use crate::people::signed::{DeviceKey, Flaw, SignedAnswer, Unchecked};
 
 /// What to count a record as, and what to print of it.
 pub(super) fn heard(decision: &wire::Decision, stage: &Stage) -> (String, String) {
@@ -20,11 +20,11 @@ pub(super) fn heard(decision: &wire::Decision, stage: &Stage) -> (String, String
         }
         Some(Body::Decided(decided)) => {
             let verb = word(decided.verb().as_str_name(), "VERB_");
-            (format!("decided: {verb}"), format!("decided: {user}, {verb}; {}", signed_by(decided, stage)))
+            (format!("decided, {verb}"), format!("decided: {user}, {verb}; {}", signed_by(decided, stage)))
         }
         Some(Body::Closed(closed)) => {
             let reason = word(closed.reason().as_str_name(), "CLOSED_REASON_");
-            (format!("closed: {reason}"), format!("closed: {user}, {reason}"))
+            (format!("closed, {reason}"), format!("closed: {user}, {reason}"))
         }
         None => ("something newer".into(), "something newer than this demo".into()),
     }
@@ -35,14 +35,17 @@ fn word(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
 }
 
-/// Whose key signed the statement. Upstream needs nothing of the API for it but the key.
+/// Whose key signed the statement. Upstream needs nothing but the record for it, and whose phone that is nobody knows but this demo.
 fn signed_by(decided: &wire::Decided, stage: &Stage) -> String {
     let mut phones = PHONES.iter().filter_map(|phone| stage.sandbox().phones().view(phone.name).ok());
     let Some(phone) = phones.find(|phone| phone.thumbprint == decided.key_thumbprint) else {
         return "nobody signed it".into();
     };
-    let key = DeviceKey::from_jwk(&phone.jwk.to_string());
-    let verified = key.and_then(|key| Unchecked::<SignedAnswer>::read(&decided.jws)?.verify(&key, stage.enrolled().0));
+    let key = DeviceKey::from_jwk(&decided.key_jwk).ok().filter(|key| key.thumbprint() == phone.thumbprint);
+    let verified = key.ok_or(Flaw::Key).and_then(|key| {
+        let statement = Unchecked::<SignedAnswer>::read(&decided.jws)?;
+        statement.verify(&key, stage.enrolled().0)
+    });
     match verified {
         Ok(_) => format!("signature of {} verified", phone.name),
         Err(flaw) => format!("not signed by {}: {flaw}", phone.name),

@@ -111,8 +111,16 @@ impl Phone {
         match push.kind {
             Kind::Reach => self.send_back(&push.nonce).await,
             Kind::Withdraw => {
-                self.state().screen.retain(|shown| (&shown.about, &shown.event) != (&push.about, &push.event));
-                self.add(Did::TookAway, showing(&push));
+                let shows = {
+                    let screen = &mut self.state().screen;
+                    let before = screen.len();
+                    screen.retain(|shown| (&shown.about, &shown.event) != (&push.about, &push.event));
+                    before > screen.len()
+                };
+                // A withdrawal may be repeated; what is not there any more is not taken away.
+                if shows {
+                    self.add(Did::TookAway, showing(&push));
+                }
             }
             // What is over is not worth showing.
             Kind::Show | Kind::Other if push.expires_at.is_some_and(|at| at.saturating_mul(1_000_000) <= now_us()) => {}

@@ -1,5 +1,7 @@
 //! Everything real: phones of the sandbox sign in, are reached by a push, vouch for each other, and answer what came from Kafka; upstream
 //! checks the signature.
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use serde_json::{Value, json};
 use watchbell::event::NotificationType::IdentityVerification;
@@ -9,7 +11,7 @@ use watchbell::sandbox::phones::{Did, Enrol, Make, Reply};
 
 use super::process::{config, stage};
 use crate::support::kafka::Reader;
-use crate::support::process::Watchbell;
+use crate::support::process::{Watchbell, watchbell};
 use crate::support::stage::{APP, CEILING, Stage, event};
 use crate::support::{SOON, block_on, eventually};
 
@@ -25,6 +27,16 @@ fn enrol(stage: &Stage, api: &Watchbell, name: &str, (make, by): (Value, Value))
     let mut enrol: Enrol = serde_json::from_value(by).unwrap();
     (enrol.api, enrol.public_url) = (format!("http://127.0.0.1:{}", api.api_port), Some(PUBLIC.into()));
     json!(block_on(phones.enrol(name, &enrol)).unwrap())
+}
+
+/// What a command prints of this stage's topics.
+fn follow(stage: &Stage, arguments: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("watchbell.toml");
+    std::fs::write(&file, stage.config()).unwrap();
+    let output = watchbell(&[arguments, &["--config", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What a phone did, and what the API's status was.
@@ -79,13 +91,21 @@ fn from_sign_in_to_upstream() {
     let told: Vec<_> =
         records.iter().map(|record| wire::Decision::decode(record.payload.as_deref().unwrap()).unwrap()).collect();
     let Some(wire::decision::Body::Asked(asked)) = &told[0].body else { panic!("{told:?}") };
-    assert_eq!(asked.devices, ["iPhone 17", "Pixel 10"]);
+    let both = BTreeSet::from(["iPhone 17", "Pixel 10"]);
+    assert_eq!(asked.devices.iter().map(String::as_str).collect::<BTreeSet<_>>(), both);
     let Some(wire::decision::Body::Decided(decided)) = &told[1].body else { panic!("{told:?}") };
     let phone = phones.view("iphone").unwrap();
     assert_eq!((decided.verb(), &decided.key_thumbprint), (wire::Verb::Approve, &phone.thumbprint));
-    let key = DeviceKey::from_jwk(&phone.jwk.to_string()).unwrap();
+    let key = DeviceKey::from_jwk(&decided.key_jwk).unwrap();
+    assert_eq!(key.thumbprint(), phone.thumbprint, "the record is enough to verify the statement");
     let statement = Unchecked::<SignedAnswer>::read(&decided.jws).unwrap().verify(&key, PUBLIC).unwrap();
     assert_eq!(statement.says.request().event.as_str(), "sign-in-7");
+
+    let printed = follow(&stage, &["decisions", "--from-beginning", "--count", "2"]);
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["asked"]["devices"], json!(asked.devices), "{printed}");
+    assert_eq!((&lines[1]["decided"]["verb"], &lines[1]["decided"]["signed"]), (&json!("approve"), &json!(true)));
+    assert!(!printed.contains(&decided.jws) && !printed.contains("042137"), "{printed}");
 
     let refreshed = block_on(phones.refresh("iphone", true)).unwrap();
     assert_eq!((refreshed.status, &refreshed.said["reach"]), (200, &json!(true)), "{refreshed:?}");
@@ -133,5 +153,8 @@ fn phones_that_answer_by_themselves() {
     assert_eq!(of(Did::Read).what.said["detail"]["location"], "Lisbon");
     assert_eq!(of(Did::Receipted).what.said, json!({"taken": 1}));
     assert_eq!(phones.view("pixel").unwrap().screen, []);
+    let printed = follow(&stage, &["outcomes", "--from-beginning", "--count", "2"]);
+    let endings: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(endings.iter().all(|line| line["ending"] == "accepted" && line["event"] == "sign-in-8"), "{printed}");
     drop(worker);
 }
