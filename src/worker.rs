@@ -167,7 +167,7 @@ impl Lanes {
             Feed::Event(kind) => record.key.as_deref().map(|key| self.hasher.hash_one((kind.index(), key))),
             // One after the other in each hold partition: the head is the prober.
             Feed::Hold(_) => Some(self.hasher.hash_one((record.lease.topic(), record.lease.partition()))),
-            Feed::Job(..) | Feed::Redrive | Feed::Decision | Feed::Outcome => None,
+            Feed::Job(..) | Feed::Redrive | Feed::Decision | Feed::Outcome | Feed::Lifecycle => None,
         }
     }
 

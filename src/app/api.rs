@@ -81,7 +81,8 @@ impl ApiServer {
         let http = tokio::spawn(serving.with_graceful_shutdown(http_stop.clone().cancelled_owned()).into_future());
         let (source, handle) = projector::start(config, &clients).await?;
         let limits = Limits { recipients_max: config.fanout.recipients_max };
-        let projector = tokio::spawn(projector::run(source, policy.requests(), limits));
+        let writes = (policy.requests(), policy.admin());
+        let projector = tokio::spawn(projector::run(source, writes, forwarder.clone(), limits));
         let drain_deadline = config.api.drain_deadline();
         Ok(Self {
             policy,

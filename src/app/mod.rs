@@ -9,6 +9,7 @@
 mod api;
 mod courier;
 mod duties;
+mod lifecycle;
 mod observe;
 mod outcome;
 mod projector;

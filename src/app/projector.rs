@@ -1,12 +1,12 @@
-//! Events that ask become requests that people answer, and outcomes what they may look back on: read in a group of the API's own, so that
-//! several processes share the work.
+//! Events that ask become requests that people answer, outcomes what they may look back on, and lifecycle records retire keys: read in a
+//! group of the API's own, so that several processes share the work.
 //!
 //! The point: a record's offset is finished after the transaction that holds its requests and what upstream hears of them. Killed between
 //! the two, the record is read again and changes nothing, because what is there is known. Records of one key are projected in their order,
 //! so that upstream hears of a request before it hears of its end; what is read out of order after all (a cancel before its event, an
 //! older event after a newer one) the transactions put right.
 //!
-//! What cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting: while the
+//! An event that cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting: while the
 //! store does not answer, records wait in Kafka.
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -18,14 +18,14 @@ use metrics::counter;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
 
-use super::{StartError, outcome};
+use super::{StartError, lifecycle, outcome};
 use crate::config::Config;
 use crate::event::{Limits, NotificationType};
 use crate::kafka::client::Clients;
 use crate::kafka::source::{Source, SourceHandle, Subscription};
 use crate::people::codec_event::{Asked, decode_asked};
-use crate::seam::{Budget, Clock, Feed, LeaseState, Record, RecordSource, SystemClock, Unavailable};
-use crate::store::{Projected, Requests};
+use crate::seam::{Budget, Clock, Feed, Forwarder, LeaseState, Record, RecordSource, SystemClock, Unavailable};
+use crate::store::{Admin, Projected, Requests};
 
 /// Records of a type that are worked on at once: more than the store does at once, so that it never waits for Kafka.
 const IN_FLIGHT: usize = 64;
@@ -33,6 +33,8 @@ const IN_FLIGHT: usize = 64;
 const OUTCOMES_IN_FLIGHT: usize = OUTCOME_LANES * outcome::BATCH_MAX;
 /// Lanes of outcomes, each of which notes many at once.
 const OUTCOME_LANES: usize = 4;
+/// Lanes of lifecycle records: each is one transaction, or for a whole workspace many.
+const LIFECYCLE_LANES: usize = 4;
 /// Keys are spread over so many lanes, each of which projects one record after the other: as many as the store does at once.
 const LANES: usize = 16;
 /// Between two tries while the store does not answer.
@@ -42,7 +44,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source, SourceHandle), StartError> {
     let kinds = NotificationType::ALL.into_iter().filter(|kind| kind.is_actionable());
     let events = kinds.map(|kind| (config.topics.event(kind).to_owned(), Feed::Event(kind)));
-    let topics: Vec<_> = events.chain([(config.topics.outcomes.clone(), Feed::Outcome)]).collect();
+    let others = [(config.topics.outcomes.clone(), Feed::Outcome), (config.topics.lifecycle.clone(), Feed::Lifecycle)];
+    let topics: Vec<_> = events.chain(others).collect();
     let budget = |feed| Budget::new(if feed == Feed::Outcome { OUTCOMES_IN_FLIGHT } else { IN_FLIGHT });
     let budgets: HashMap<_, _> = topics.iter().map(|(_, feed)| (*feed, budget(*feed))).collect();
     let prefetch_kib = config.kafka.prefetch_budget_mib * 1024;
@@ -55,7 +58,12 @@ pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source,
 }
 
 /// Projects what it reads until the source is closed and everything that it handed out has come to an end.
-pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limits: Limits) {
+pub(super) async fn run(
+    mut source: impl RecordSource,
+    (requests, admin): (Requests, Admin),
+    letters: impl Forwarder + Clone,
+    limits: Limits,
+) {
     let tasks = TaskTracker::new();
     // What waits in the lanes is bounded by the budgets.
     let lanes: [UnboundedSender<Record>; LANES] = std::array::from_fn(|_| {
@@ -73,6 +81,11 @@ pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limit
         tasks.spawn(outcome::run(records, requests.clone()));
         enter
     });
+    let lives: [UnboundedSender<Record>; LIFECYCLE_LANES] = std::array::from_fn(|_| {
+        let (enter, records) = unbounded_channel();
+        tasks.spawn(lifecycle::run(records, admin.clone(), letters.clone()));
+        enter
+    });
     let hasher = RandomState::new();
     while let Some(batch) = source.receive().await {
         for record in batch {
@@ -83,12 +96,13 @@ pub(super) async fn run(mut source: impl RecordSource, requests: Requests, limit
             // A lane ends after the last of its senders, which is here.
             let lane = match record.feed {
                 Feed::Outcome => &outcomes[(hash % OUTCOME_LANES as u64) as usize],
+                Feed::Lifecycle => &lives[(hash % LIFECYCLE_LANES as u64) as usize],
                 _ => &lanes[(hash % LANES as u64) as usize],
             };
             lane.send(record).ok();
         }
     }
-    drop((lanes, outcomes));
+    drop((lanes, outcomes, lives));
     tasks.close();
     tasks.wait().await;
 }

@@ -54,7 +54,8 @@ async fn run(config: &Config, command: &Command) -> Result<(), Failure> {
             output::line(format_args!("{} topics made; those that existed are as they were", made.len()))?;
         }
         Command::Check => {
-            let problems = admin.problems().await?;
+            let mut problems = admin.problems().await?;
+            problems.extend(admin.missing_of_api().await?);
             if !problems.is_empty() {
                 return Err(Failure::Unavailable(problems.join("\n")));
             }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::event::{DeviceId, EventId, IdError, NotificationType, UserId};
+use crate::event::{DeviceId, EventId, IdError, NotificationType, UserId, WorkspaceId};
 use crate::people::{Cursor, PAGE_MAX};
 
 /// Items of a page if nothing else is asked for.
@@ -61,6 +61,11 @@ pub(super) fn kind(name: &str) -> Result<NotificationType, Problem> {
         let known = NotificationType::ALL.map(NotificationType::name).join(", ");
         not_found("no-such-type", &format!("There is no such type of notification. There are {known}."))
     })
+}
+
+/// The workspace of that id.
+pub(super) fn workspace(id: &str) -> Result<WorkspaceId, Problem> {
+    WorkspaceId::new(id).map_err(|error| no_id("workspace", &error))
 }
 
 /// The person of that id.

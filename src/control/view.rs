@@ -73,7 +73,7 @@ words! {
         [Self::Expired, Self::Superseded, Self::Cancelled].map(Self::name).to_vec();
     Happening, "Happening", "What happened to a notification.": Self::ALL.map(Self::name).to_vec();
     ActorRole, "ActorRole", "By which right somebody acted.":
-        Role::ALL.map(Self::Of).into_iter().chain([Self::Operator]).map(Self::name).collect();
+        Role::ALL.map(Self::Of).into_iter().chain([Self::Operator, Self::Upstream]).map(Self::name).collect();
 }
 
 /// Seconds after which a change is in force everywhere at the latest; 0: it is, within milliseconds.
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(described(Role::schema()), serde_json::to_value(Role::ALL).unwrap());
         assert_eq!(described(Verb::schema()), serde_json::json!(["approve", "deny", "deny_not_me"]));
         assert_eq!(described(Happening::schema()), serde_json::to_value(Happening::ALL).unwrap());
-        assert_eq!(described(ActorRole::schema()).as_array().unwrap().len(), Role::ALL.len() + 1);
+        assert_eq!(described(ActorRole::schema()).as_array().unwrap().len(), Role::ALL.len() + 2);
         assert_eq!(
             described(DeviceState::schema()),
             serde_json::json!([DeviceState::ReceiveOnly, DeviceState::Approver])

@@ -200,16 +200,20 @@ fn check_occurred_at(
     headers: &Headers,
     now: Timestamp,
 ) -> Result<Timestamp, DecodeError> {
-    let field = "occurred_at";
-    let at = match given {
-        Some(at) => to_timestamp(at).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?,
+    let given = match given {
+        Some(at) => at,
         None => {
             let text = headers.get_str("ce_time").ok_or(DecodeError::NoDate)?;
-            let at: prost_types::Timestamp =
-                text.parse().map_err(|_| DecodeError::BadDate { field: "ce_time", why: "it is not RFC 3339" })?;
-            to_timestamp(at).ok_or(DecodeError::BadDate { field: "ce_time", why: "it is no valid timestamp" })?
+            text.parse().map_err(|_| DecodeError::BadDate { field: "ce_time", why: "it is not RFC 3339" })?
         }
     };
+    occurred_within(given, now)
+}
+
+/// When something happened, if that is believable at `now`: at most 10 minutes in the future, at most 30 days in the past.
+pub(crate) fn occurred_within(given: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, DecodeError> {
+    let field = "occurred_at";
+    let at = to_timestamp(given).ok_or(DecodeError::BadDate { field, why: "it is no valid timestamp" })?;
     if at > now.plus(FUTURE_MAX) {
         return Err(DecodeError::BadDate { field, why: "it is more than 10 minutes in the future" });
     }

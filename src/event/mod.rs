@@ -15,6 +15,7 @@ mod notice;
 mod time;
 pub mod wire;
 
+pub(crate) use decode::occurred_within;
 pub(crate) use decode::text;
 pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, decode_whole, to_timestamp, wire_body};
 pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};

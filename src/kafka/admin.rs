@@ -75,6 +75,11 @@ impl<'a> Admin<'a> {
         jobs.chain(others.into_iter().cloned()).collect()
     }
 
+    /// Those of the API alone: no worker's start asks for them.
+    fn of_api(&self) -> Vec<String> {
+        [&self.topics.audit, &self.topics.lifecycle].map(String::clone).into()
+    }
+
     pub(super) fn holds(&self) -> Vec<String> {
         self.credentials.iter().map(|credential| self.topics.hold(credential)).collect()
     }
@@ -83,8 +88,7 @@ impl<'a> Admin<'a> {
     pub async fn create(&self, new: &NewTopics) -> Result<Vec<String>, ClientError> {
         let admin = self.admin()?;
         let mut names: Vec<(String, i32)> = self.ours().into_iter().map(|name| (name, new.partitions)).collect();
-        // No worker needs the audit trail, so no worker's start asks for it.
-        names.push((self.topics.audit.clone(), new.partitions));
+        names.extend(self.of_api().into_iter().map(|name| (name, new.partitions)));
         names.extend(self.holds().into_iter().map(|name| (name, 1)));
         if new.with_upstreams {
             names.extend(self.upstreams().into_iter().map(|name| (name, new.partitions)));
@@ -175,6 +179,17 @@ impl<'a> Admin<'a> {
         Ok(problems)
     }
 
+    /// A sentence for each topic that is missing and that the API alone needs. The API starts all the same, and waits for them.
+    pub async fn missing_of_api(&self) -> Result<Vec<String>, ClientError> {
+        let topics = self.of_api();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let counts = tokio::task::block_in_place(|| self.clients.partitions(&names, TIMEOUT))?;
+        let missing = names.iter().zip(&counts).filter(|(_, count)| **count == 0);
+        Ok(missing
+            .map(|(name, _)| format!("topic {name} does not exist; `watchbell topics create` makes it"))
+            .collect())
+    }
+
     fn has_admin(&self) -> bool {
         self.clients.config().security.sasl_mechanism != Some(SaslMechanism::Oauthbearer)
     }
@@ -243,7 +258,7 @@ impl<'a> Admin<'a> {
     /// What the dead letters must take: the largest record of any input, and the headers.
     async fn letter_bytes_wanted(&self, admin: &AdminClient<ClientEvents>) -> Result<u64, ClientError> {
         let upstreams = self.upstreams();
-        let others = [self.topics.decisions.as_str(), self.topics.redrive.as_str()];
+        let others = [&self.topics.decisions, &self.topics.redrive, &self.topics.lifecycle].map(String::as_str);
         let inputs: Vec<&str> = upstreams.iter().map(String::as_str).chain(others).collect();
         let largest = self.max_message_bytes(admin, &inputs).await?.into_iter().max();
         Ok(largest.unwrap_or(1_048_588) + DEAD_LETTER_ROOM)

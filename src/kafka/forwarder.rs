@@ -281,7 +281,12 @@ impl Forwarder for KafkaForwarder {
                 let urgency = match letter.feed {
                     Feed::Job(urgency, _) => urgency,
                     // What a newer worker holds may be anything: nobody must wait longer than they have to.
-                    Feed::Event(_) | Feed::Hold(_) | Feed::Redrive | Feed::Decision | Feed::Outcome => Urgency::Urgent,
+                    Feed::Event(_)
+                    | Feed::Hold(_)
+                    | Feed::Redrive
+                    | Feed::Decision
+                    | Feed::Outcome
+                    | Feed::Lifecycle => Urgency::Urgent,
                 };
                 let topic = inner.names.job(urgency, Tier::S30);
                 let headers = owned(&headers::of_postponed(&letter.headers, not_before, expires_at));

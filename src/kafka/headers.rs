@@ -162,7 +162,7 @@ pub(super) fn of_dead_record(letter: &RawRecord, reason: &Reason, explanation: &
     put(&mut headers, FEED, feed.unwrap_or(letter.feed.kind()).name());
     let kind = match letter.feed {
         Feed::Event(kind) => Some(kind),
-        Feed::Redrive | Feed::Job(..) | Feed::Hold(_) | Feed::Decision | Feed::Outcome => {
+        Feed::Redrive | Feed::Job(..) | Feed::Hold(_) | Feed::Decision | Feed::Outcome | Feed::Lifecycle => {
             notification_type(&letter.headers)
         }
     };

@@ -50,6 +50,7 @@ mod tests {
             otp_received: "d".into(),
             decisions: "e".into(),
             audit: "i".into(),
+            lifecycle: "j".into(),
             jobs: "jobs".into(),
             hold: "hold".into(),
             dlq: "f".into(),

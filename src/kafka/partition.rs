@@ -59,7 +59,13 @@ impl Partition {
     ) -> Self {
         let gate = match term.feed {
             Feed::Job(_, tier) if !tier.delay().is_zero() => Some(Gate::new(tier.delay())),
-            Feed::Job(..) | Feed::Event(_) | Feed::Hold(_) | Feed::Redrive | Feed::Decision | Feed::Outcome => None,
+            Feed::Job(..)
+            | Feed::Event(_)
+            | Feed::Hold(_)
+            | Feed::Redrive
+            | Feed::Decision
+            | Feed::Outcome
+            | Feed::Lifecycle => None,
         };
         Self { term, queue, ready, lane, gate, patience, waits_until: None }
     }

@@ -32,6 +32,13 @@ pub enum Audited {
         /// For whom.
         user: UserId,
     },
+    /// A person left: their keys were retired, and what awaited their answer was cancelled.
+    PersonRemoved {
+        /// Who.
+        user: UserId,
+    },
+    /// The workspace is gone: the same for everybody in it.
+    WorkspaceDeleted,
     /// Everything about a person but this trail was erased.
     PersonErased {
         /// About whom.
@@ -52,6 +59,8 @@ impl Audited {
             Self::PersonReset { .. } => "person_reset",
             Self::DeviceRemoved { .. } => "device_removed",
             Self::TicketIssued { .. } => "ticket_issued",
+            Self::PersonRemoved { .. } => "person_removed",
+            Self::WorkspaceDeleted => "workspace_deleted",
             Self::PersonErased { .. } => "person_erased",
             Self::PersonExported { .. } => "person_exported",
         }
@@ -60,10 +69,11 @@ impl Audited {
     /// The person whom it concerns, if it concerns one.
     pub const fn target(&self) -> Option<&UserId> {
         match self {
-            Self::SettingChanged { .. } => None,
+            Self::SettingChanged { .. } | Self::WorkspaceDeleted => None,
             Self::PersonReset { user }
             | Self::DeviceRemoved { user, .. }
             | Self::TicketIssued { user }
+            | Self::PersonRemoved { user }
             | Self::PersonErased { user }
             | Self::PersonExported { user } => Some(user),
         }

@@ -102,6 +102,8 @@ pub fn encode_audit(entry: &AuditEntry) -> Vec<u8> {
         Audited::PersonReset { .. }
         | Audited::DeviceRemoved { .. }
         | Audited::TicketIssued { .. }
+        | Audited::PersonRemoved { .. }
+        | Audited::WorkspaceDeleted
         | Audited::PersonErased { .. }
         | Audited::PersonExported { .. } => (wire::NotificationType::Unspecified, "", ""),
     };
@@ -110,6 +112,8 @@ pub fn encode_audit(entry: &AuditEntry) -> Vec<u8> {
         Audited::SettingChanged { .. }
         | Audited::PersonReset { .. }
         | Audited::TicketIssued { .. }
+        | Audited::PersonRemoved { .. }
+        | Audited::WorkspaceDeleted
         | Audited::PersonErased { .. }
         | Audited::PersonExported { .. } => "",
     };
@@ -136,6 +140,7 @@ const fn wire_role(role: ActorRole) -> wire::ActorRole {
         ActorRole::Of(Role::SuperAdmin) => wire::ActorRole::SuperAdmin,
         ActorRole::Of(Role::Owner) => wire::ActorRole::Owner,
         ActorRole::Operator => wire::ActorRole::Operator,
+        ActorRole::Upstream => wire::ActorRole::Upstream,
     }
 }
 
@@ -145,6 +150,8 @@ const fn wire_action(what: &Audited) -> wire::AuditAction {
         Audited::PersonReset { .. } => wire::AuditAction::PersonReset,
         Audited::DeviceRemoved { .. } => wire::AuditAction::DeviceRemoved,
         Audited::TicketIssued { .. } => wire::AuditAction::TicketIssued,
+        Audited::PersonRemoved { .. } => wire::AuditAction::PersonRemoved,
+        Audited::WorkspaceDeleted => wire::AuditAction::WorkspaceDeleted,
         Audited::PersonErased { .. } => wire::AuditAction::PersonErased,
         Audited::PersonExported { .. } => wire::AuditAction::PersonExported,
     }

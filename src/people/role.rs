@@ -51,6 +51,8 @@ pub enum ActorRole {
     Of(Role),
     /// Who runs Watchbell, across workspaces.
     Operator,
+    /// Whoever runs the sign-in, by a record of theirs.
+    Upstream,
 }
 
 impl ActorRole {
@@ -59,19 +61,22 @@ impl ActorRole {
         match self {
             Self::Of(role) => role.name(),
             Self::Operator => "operator",
+            Self::Upstream => "upstream",
         }
     }
 
     /// The right of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        if name == Self::Operator.name() { Some(Self::Operator) } else { Role::from_name(name).map(Self::Of) }
+        let others = [Self::Operator, Self::Upstream];
+        let other = others.into_iter().find(|other| other.name() == name);
+        other.or_else(|| Role::from_name(name).map(Self::Of))
     }
 }
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// The person's id, or the operator's.
+    /// The person's id, or the operator's; of upstream that of the record by which it acted.
     pub id: crate::event::UserId,
     /// By which right.
     pub role: ActorRole,

@@ -36,7 +36,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         // A first attempt does not pay for looking whether the event was withdrawn. A redrive does: whoever asks for it comes late.
         let withdrawn = match record.feed {
             Feed::Redrive => Some((kind, &event.id)),
-            Feed::Event(_) | Feed::Job(..) | Feed::Hold(_) | Feed::Decision | Feed::Outcome => None,
+            Feed::Event(_) | Feed::Job(..) | Feed::Hold(_) | Feed::Decision | Feed::Outcome | Feed::Lifecycle => None,
         };
         if withdrawn.is_none()
             && let Some(resolved) = self.cached(&event)

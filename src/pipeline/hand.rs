@@ -119,7 +119,8 @@ pub(super) fn origin(record: &Record) -> Origin {
     Origin { topic: Arc::clone(record.lease.topic()), partition: record.lease.partition(), offset: record.offset }
 }
 
-pub(super) fn raw(record: &Record, first_seen: Timestamp) -> RawRecord {
+/// A record as it goes to the dead letters: byte for byte.
+pub(crate) fn raw(record: &Record, first_seen: Timestamp) -> RawRecord {
     RawRecord {
         origin: origin(record),
         feed: record.feed,

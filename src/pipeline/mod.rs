@@ -27,7 +27,7 @@ mod wave;
 mod withdraw;
 
 pub use balance::{Balance, BalanceSnapshot};
-pub(crate) use hand::InHand;
+pub(crate) use hand::{InHand, raw};
 pub use wave::WaveConfig;
 
 use std::panic::AssertUnwindSafe;
@@ -168,7 +168,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             Feed::Hold(_) => Box::pin(self.held(hand, settlement)).await,
             Feed::Redrive => Box::pin(self.redriven(hand, settlement)).await,
             Feed::Decision => Box::pin(self.decision(hand, settlement)).await,
-            Feed::Outcome => self.not_ours(hand, FeedKind::Outcome.name(), settlement),
+            feed @ (Feed::Outcome | Feed::Lifecycle) => self.not_ours(hand, feed.kind().name(), settlement),
         }
     }
 
@@ -220,8 +220,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             }
             Some(FeedKind::Job | FeedKind::Hold) => self.job(hand, settlement).await,
             Some(FeedKind::Decision) => self.decision(hand, settlement).await,
-            // Nothing of these is ever dead-lettered, so nothing of them is redriven.
-            Some(FeedKind::Outcome) | None => {
+            // Outcomes are never dead-lettered, and who reads lifecycle records is the API: neither is redriven here.
+            Some(FeedKind::Outcome | FeedKind::Lifecycle) | None => {
                 let feed = feed.to_owned();
                 self.not_ours(hand, &feed, settlement);
             }

@@ -18,6 +18,8 @@ pub enum Feed {
     Decision,
     /// How jobs ended, read by the API for what people may look back on.
     Outcome,
+    /// What becomes of people and workspaces at upstream, read by the API.
+    Lifecycle,
 }
 
 /// What a topic carries, without the details: the name under which dead letters tell it.
@@ -35,10 +37,13 @@ pub enum FeedKind {
     Decision,
     /// [`Feed::Outcome`].
     Outcome,
+    /// [`Feed::Lifecycle`].
+    Lifecycle,
 }
 
 impl FeedKind {
-    const ALL: [Self; 6] = [Self::Event, Self::Job, Self::Hold, Self::Redrive, Self::Decision, Self::Outcome];
+    const ALL: [Self; 7] =
+        [Self::Event, Self::Job, Self::Hold, Self::Redrive, Self::Decision, Self::Outcome, Self::Lifecycle];
 
     /// The name in headers.
     pub const fn name(self) -> &'static str {
@@ -49,6 +54,7 @@ impl FeedKind {
             Self::Redrive => "redrive",
             Self::Decision => "decision",
             Self::Outcome => "outcome",
+            Self::Lifecycle => "lifecycle",
         }
     }
 
@@ -81,6 +87,7 @@ impl Feed {
             Self::Redrive => FeedKind::Redrive,
             Self::Decision => FeedKind::Decision,
             Self::Outcome => FeedKind::Outcome,
+            Self::Lifecycle => FeedKind::Lifecycle,
         }
     }
 
@@ -90,7 +97,7 @@ impl Feed {
             Self::Event(_) => Group::Events,
             Self::Job(..) | Self::Hold(_) | Self::Redrive => Group::Jobs,
             Self::Decision => Group::Withdraw,
-            Self::Outcome => Group::Requests,
+            Self::Outcome | Self::Lifecycle => Group::Requests,
         }
     }
 }

@@ -14,6 +14,7 @@ mod database;
 mod devices;
 mod error;
 pub mod import;
+mod lifecycle;
 mod outbox;
 mod policy;
 mod preferences;
@@ -37,11 +38,13 @@ pub use devices::{
     Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Repeat, Reset, ToReach,
 };
 pub use error::{Failure, OpenError, WriteError};
+pub use lifecycle::Applied;
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
 pub use requests::{Answered, PENDING_MAX, Projected, Requests};
 pub use retention::{
-    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
+    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT,
+    SINGLE_USE_KEPT,
 };
 pub use schema::{Migrated, migrate};
 pub use settings::InForce;

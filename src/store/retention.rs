@@ -28,6 +28,9 @@ pub const ACTIVITY_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const SEEN_KEPT: Duration = ACTIVITY_KEPT;
 /// What a person was told about their devices: as long as what they look back on besides.
 pub const NOTICES_KEPT: Duration = ACTIVITY_KEPT;
+/// What became of people at upstream, by its id: longer than a record of it may be read again (`lifecycle.proto`: 30 days after it happened,
+/// at most 10 minutes in the future).
+pub const LIFECYCLE_KEPT: Duration = REQUESTS_KEPT;
 /// An idempotency key: longer than an app repeats a registration.
 pub const IDEMPOTENCY_KEPT: Duration = DAY;
 /// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
@@ -37,7 +40,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 10] = [
+const SWEEPS: [(&str, Duration); 11] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -75,6 +78,11 @@ const SWEEPS: [(&str, Duration); 10] = [
             (SELECT key_thumbprint, jti FROM used_proofs WHERE until < $1 ORDER BY until LIMIT $2) RETURNING 1",
         // Its own time is over: nobody can show it again.
         Duration::ZERO,
+    ),
+    (
+        "DELETE FROM lifecycle WHERE (workspace, id, what, user_id) IN
+            (SELECT workspace, id, what, user_id FROM lifecycle WHERE begun_at < $1 ORDER BY begun_at LIMIT $2) RETURNING 1",
+        LIFECYCLE_KEPT,
     ),
 ];
 

@@ -139,6 +139,8 @@ impl Work {
             Audited::PersonReset { .. }
             | Audited::DeviceRemoved { .. }
             | Audited::TicketIssued { .. }
+            | Audited::PersonRemoved { .. }
+            | Audited::WorkspaceDeleted
             | Audited::PersonErased { .. }
             | Audited::PersonExported { .. } => (None, None, None),
         };
@@ -147,6 +149,8 @@ impl Work {
             Audited::SettingChanged { .. }
             | Audited::PersonReset { .. }
             | Audited::TicketIssued { .. }
+            | Audited::PersonRemoved { .. }
+            | Audited::WorkspaceDeleted
             | Audited::PersonErased { .. }
             | Audited::PersonExported { .. } => None,
         };
@@ -218,6 +222,8 @@ fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
             Audited::DeviceRemoved { user: user()?, device }
         }
         "ticket_issued" => Audited::TicketIssued { user: user()? },
+        "person_removed" => Audited::PersonRemoved { user: user()? },
+        "workspace_deleted" => Audited::WorkspaceDeleted,
         "person_erased" => Audited::PersonErased { user: user()? },
         "person_exported" => Audited::PersonExported { user: user()? },
         other => return Err(unknown("action", other)),

@@ -43,6 +43,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (
         Counter,
+        "watchbell_lifecycle_total",
+        "Lifecycle records that the API read, by what and result: applied, known, unreadable",
+    ),
+    (
+        Counter,
         "watchbell_requests_projected_total",
         "Events that await an answer and cancels, once for each person, by result: open, closed, known, cancelled, over, unreadable",
     ),

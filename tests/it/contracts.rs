@@ -12,6 +12,7 @@ use watchbell::event::{
     self, DecodeError, DeviceId, Headers, Incoming, Limits, NotificationType, SystemNotice, Timestamp, UserId,
     WorkspaceId,
 };
+use watchbell::people::codec_lifecycle::decode_lifecycle;
 use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Role, codec::encode_audit};
 use watchbell::policy::Setting;
 
@@ -136,6 +137,13 @@ fn decisions_of_every_version_are_read() {
 }
 
 #[test]
+fn lifecycle_records_of_every_version_are_read() {
+    // Whoever runs the sign-in may have built against the first version.
+    let now = OCCURRED.plus(Duration::from_secs(30));
+    insta::assert_snapshot!(all_read("lifecycle", |_, bytes| decode_lifecycle(Some(bytes), now)));
+}
+
+#[test]
 fn outcomes_are_what_readers_of_every_version_expect() {
     // What we write begins with what the first version would have written, byte for byte: fields are only added behind.
     let job = JobId::show("acme", NotificationType::IdentityVerification, "e-1", "u-1", "d-1");
@@ -208,6 +216,8 @@ fn the_audit_trail_is_what_readers_of_every_version_expect() {
         (ActorRole::Of(Role::SuperAdmin), Audited::PersonReset { user: user() }),
         (ActorRole::Of(Role::Admin), removed),
         (ActorRole::Of(Role::Admin), Audited::TicketIssued { user: user() }),
+        (ActorRole::Upstream, Audited::PersonRemoved { user: user() }),
+        (ActorRole::Operator, Audited::WorkspaceDeleted),
         (ActorRole::Operator, Audited::PersonErased { user: user() }),
         (ActorRole::Of(Role::User), Audited::PersonExported { user: user() }),
     ];

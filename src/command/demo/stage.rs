@@ -170,7 +170,8 @@ async fn wait_ready(readiness: &Readiness) -> Result<(), Failure> {
 fn topics(config: &Config) -> Vec<String> {
     let names = &config.topics;
     let mut topics: Vec<String> = NotificationType::ALL.into_iter().map(|kind| names.event(kind).to_owned()).collect();
-    topics.extend([&names.decisions, &names.audit, &names.dlq, &names.redrive, &names.outcomes].map(String::clone));
+    let others = [&names.decisions, &names.audit, &names.lifecycle, &names.dlq, &names.redrive, &names.outcomes];
+    topics.extend(others.map(String::clone));
     topics.extend(jobs(config));
     topics
 }

@@ -35,7 +35,8 @@ pub(in crate::control) struct Entry {
     /// By which right.
     #[serde(serialize_with = "by_name")]
     actor_role: ActorRole,
-    /// What was done: `setting_changed`, `person_reset`, `device_removed`, `ticket_issued`, `person_erased`, `person_exported`.
+    /// What was done: `setting_changed`, `person_reset`, `device_removed`, `ticket_issued`, `person_removed`,
+    /// `workspace_deleted`, `person_erased`, `person_exported`.
     action: &'static str,
     /// The type whose setting was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +62,8 @@ impl From<AuditEntry> for Entry {
             Audited::DeviceRemoved { device, .. } => (None, None, None, Some(device)),
             Audited::PersonReset { .. }
             | Audited::TicketIssued { .. }
+            | Audited::PersonRemoved { .. }
+            | Audited::WorkspaceDeleted
             | Audited::PersonErased { .. }
             | Audited::PersonExported { .. } => (None, None, None, None),
         };

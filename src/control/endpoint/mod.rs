@@ -3,6 +3,7 @@ mod answers;
 mod audit;
 mod devices;
 mod erasure;
+mod lifecycle;
 mod me;
 mod others;
 mod phone;
@@ -44,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(others::reset))
         .routes(routes!(others::ticket))
         .routes(routes!(erasure::erase))
+        .routes(routes!(lifecycle::lifecycle))
 }
 
 /// Those of phones, whose key says who they are.

@@ -21,6 +21,8 @@ pub struct TopicsConfig {
     pub decisions: String,
     /// The audit trail.
     pub audit: String,
+    /// What becomes of people and workspaces at upstream; read by the API.
+    pub lifecycle: String,
     /// Prefix of the ten job topics: `<jobs>.<urgent|normal>.<now|10s|30s|2m|10m>`.
     pub jobs: String,
     /// Prefix of the topics in which jobs wait for a credential to be mended: `<hold>.<credential>`.
@@ -63,6 +65,7 @@ impl TopicsConfig {
             ("otp_received", &self.otp_received),
             ("decisions", &self.decisions),
             ("audit", &self.audit),
+            ("lifecycle", &self.lifecycle),
             ("jobs", &self.jobs),
             ("hold", &self.hold),
             ("dlq", &self.dlq),

@@ -115,20 +115,45 @@ fn known_types() -> String {
 }
 
 impl Work {
-    /// Cancels everything that awaits a person's answer.
-    pub(in crate::store) async fn cancel_all(&mut self, person: &Person, now: Timestamp) -> Result<(), sqlx::Error> {
+    /// Cancels everything that awaits a person's answer. Returns how many requests.
+    pub(in crate::store) async fn cancel_all(&mut self, person: &Person, now: Timestamp) -> Result<u64, sqlx::Error> {
         const OPEN: Sql = Sql {
             postgres: "SELECT type, event, record_key, traceparent FROM requests
                 WHERE workspace = $1 AND user_id = $2 AND state = 'open' FOR UPDATE",
             sqlite: "SELECT type, event, record_key, traceparent FROM requests
                 WHERE workspace = $1 AND user_id = $2 AND state = 'open'",
         };
-        for row in &self.tx.rows(OPEN, &crate::store::preferences::of(person)).await? {
+        let rows = self.tx.rows(OPEN, &crate::store::preferences::of(person)).await?;
+        for row in &rows {
             let event = EventId::new(row.text(1)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             let id = RequestId { person: person.clone(), kind: kind(row.text(0)?)?, event };
             self.close(&id, &row::origin(row, 2)?, ClosedReason::Cancelled, now).await?;
         }
-        Ok(())
+        Ok(rows.len() as u64)
+    }
+
+    /// Cancels some of what awaits answers in a workspace, [`BATCH`] at most. Returns how many requests; none are left after 0.
+    pub(in crate::store) async fn cancel_some_of(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Timestamp,
+    ) -> Result<u64, sqlx::Error> {
+        const OPEN: Sql = Sql {
+            postgres: "SELECT type, event, record_key, traceparent, user_id FROM requests
+                WHERE workspace = $1 AND state = 'open' LIMIT $2 FOR UPDATE",
+            sqlite: "SELECT type, event, record_key, traceparent, user_id FROM requests
+                WHERE workspace = $1 AND state = 'open' LIMIT $2",
+        };
+        let rows = self.tx.rows(OPEN, &[Arg::Text(workspace.as_str()), Arg::Int(BATCH)]).await?;
+        let bad_id = |error: crate::event::IdError| sqlx::Error::Decode(Box::new(error));
+        for row in &rows {
+            let user = UserId::new(row.text(4)?).map_err(bad_id)?;
+            let event = EventId::new(row.text(1)?).map_err(bad_id)?;
+            let person = Person { workspace: workspace.clone(), user };
+            let id = RequestId { person, kind: kind(row.text(0)?)?, event };
+            self.close(&id, &row::origin(row, 2)?, ClosedReason::Cancelled, now).await?;
+        }
+        Ok(rows.len() as u64)
     }
 
     async fn close_unseen(

@@ -70,6 +70,9 @@ const TABLE: [Row; 42] = [
 /// Endpoints that are in no workspace: whoever is signed in.
 const WITHOUT_WORKSPACE: [(&str, &str); 1] = [("GET", "/v1/me")];
 
+/// Endpoints of operators, with the body that each takes: whoever has the claim, of whatever workspace, and nobody else.
+const OF_OPERATORS: [(&str, &str); 1] = [("POST", "/v1/operator/workspaces/{workspace}/lifecycle")];
+
 /// Endpoints of phones, and what they say to whoever signed in and has no phone's key: a session is not a phone.
 const OF_PHONES: [(&str, &str, &str); 10] = [
     ("PUT", "/phone", "no-proof"),
@@ -118,7 +121,8 @@ fn every_endpoint_is_in_the_table() {
     let stated = TABLE.iter().map(|Row(method, path, ..)| ((*method).to_owned(), format!("{W}{path}")));
     let more = WITHOUT_WORKSPACE.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
     let phones = OF_PHONES.iter().map(|(method, path, _)| ((*method).to_owned(), format!("{W}{path}")));
-    let stated: BTreeSet<_> = stated.chain(more).chain(phones).collect();
+    let operators = OF_OPERATORS.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+    let stated: BTreeSet<_> = stated.chain(more).chain(operators).chain(phones).collect();
     let described: BTreeSet<_> = operations(&watchbell::control::document()).into_iter().collect();
     let missing: Vec<_> = described.difference(&stated).collect();
     let gone: Vec<_> = stated.difference(&described).collect();
@@ -163,6 +167,16 @@ over_both! {
                 assert_eq!(served.call_as(persona, method, path).status().await, 200, "{persona} {method} {path}");
             }
             assert_eq!(served.call(method, path).answer().await.problem(), "no-token");
+        }
+        for (method, path) in OF_OPERATORS {
+            let path = path.replace("{workspace}", "acme");
+            let body = json!({"id": "l1", "what": "user_removed", "user": "nina"});
+            for persona in PERSONAS.into_iter().chain(["elsewhere"]) {
+                let answer = served.call_as(persona, method, &path).json(&body).answer().await;
+                assert_eq!((answer.status, answer.problem()), (403, "not-operator"), "{persona} {method} {path}");
+            }
+            assert_eq!(served.call_as("operator", method, &path).json(&body).status().await, 200, "{method} {path}");
+            assert_eq!(served.call(method, &path).json(&body).answer().await.problem(), "no-token");
         }
         for (method, path, problem) in OF_PHONES {
             for persona in PERSONAS {

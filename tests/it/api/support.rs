@@ -94,6 +94,8 @@ fn auth(sandbox: &Sandbox, shipped: AuthConfig) -> AuthConfig {
         issuer: Some(sandbox.issuer().url().to_owned()),
         audience: vec![sandbox.issuer().audience().to_owned()],
         ca_file: Some(sandbox.ca_file().to_owned()),
+        operator_claim: Some("operator".to_owned()),
+        operator_value: Some("true".to_owned()),
         ..shipped
     }
 }

@@ -43,7 +43,7 @@ fn topics_are_made_and_checked() {
 
     create_topics_with(&kafka, &[(&named.otp_received, 2)], &[("max.message.bytes", "3000000")]);
     create_topics(&kafka, &[(&named.hold("fcm.main"), 3)]);
-    assert_eq!(create(&clients, &named, &CREDENTIALS).len(), 19);
+    assert_eq!(create(&clients, &named, &CREDENTIALS).len(), 20);
     assert_eq!(create(&clients, &named, &CREDENTIALS), Vec::<String>::new());
     let told = problems(&clients, &named, &CREDENTIALS, 1);
     assert!(told[0].contains("hold.fcm.main has 3 partitions"), "{told:?}");

@@ -45,6 +45,7 @@ pub fn topics(prefix: &str) -> TopicsConfig {
         otp_received: named("otp-received"),
         decisions: named("decisions"),
         audit: named("audit"),
+        lifecycle: named("lifecycle"),
         jobs: named("jobs"),
         hold: named("hold"),
         dlq: named("dlq"),

@@ -1,6 +1,7 @@
 //! The people's side of the store, over both databases: settings and their trail, preferences, the outbox, requests, devices.
 mod devices;
 mod erasure;
+mod lifecycle;
 mod outbox;
 pub mod phones;
 mod preferences;

@@ -73,6 +73,7 @@ impl Stage {
             otp_received: named("otp-received"),
             decisions: named("decisions"),
             audit: named("audit"),
+            lifecycle: named("lifecycle"),
             jobs: named("jobs"),
             hold: named("hold"),
             dlq: named("dlq"),
@@ -116,9 +117,9 @@ impl Stage {
         let ca = sandbox.ca_file().display();
         let mut text = format!("[kafka]\nbootstrap_servers = {:?}\ngroup = {:?}\n", self.bootstrap, self.group);
         writeln!(text, "{}", self.extra).unwrap();
-        writeln!(text, "[topics]\nidentity_verification = {:?}\ntrusted_device = {:?}\naccount_sharing = {:?}\notp_received = {:?}\ndecisions = {:?}\naudit = {:?}\njobs = {:?}\nhold = {:?}\ndlq = {:?}\nredrive = {:?}\noutcomes = {:?}",
+        writeln!(text, "[topics]\nidentity_verification = {:?}\ntrusted_device = {:?}\naccount_sharing = {:?}\notp_received = {:?}\ndecisions = {:?}\naudit = {:?}\nlifecycle = {:?}\njobs = {:?}\nhold = {:?}\ndlq = {:?}\nredrive = {:?}\noutcomes = {:?}",
             topics.identity_verification, topics.trusted_device, topics.account_sharing, topics.otp_received, topics.decisions,
-            topics.audit, topics.jobs, topics.hold, topics.dlq, topics.redrive, topics.outcomes).unwrap();
+            topics.audit, topics.lifecycle, topics.jobs, topics.hold, topics.dlq, topics.redrive, topics.outcomes).unwrap();
         writeln!(text, "[policy]\nstore_url = {:?}\n{}", self.store_url, self.policy).unwrap();
         if let Some(redis) = &self.redis_url {
             writeln!(text, "redis_url = {redis:?}").unwrap();

@@ -1,0 +1,240 @@
+//! What becomes of people and workspaces at upstream: keys are retired at once.
+//!
+//! The point: each counts once, by its id. What concerns one person is one transaction. What concerns a whole workspace is many small ones,
+//! and the id is done when nothing is left: whoever repeats it after a kill does what is left, and whoever repeats it later does nothing.
+//!
+//! It deliberately erases nothing: see [`Admin::erase`]. It fails by [`Unavailable`]; then some of it may be done, and doing it again is
+//! harmless.
+use super::admin::{Admin, Announced};
+use super::database::{Arg, Sql};
+use super::error::unavailable;
+use super::read::UserKey;
+use super::work::{Race, Work};
+use crate::event::{Timestamp, UserId, WorkspaceId};
+use crate::people::{Actor, Audited, Lifecycle, LifecycleChange, Person};
+use crate::seam::Unavailable;
+
+/// Most people whose keys one transaction retires: some milliseconds of work, and one chunk of what Redis is told.
+const PEOPLE: usize = 256;
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// It was done before, by that id: nothing was written.
+    pub again: bool,
+    /// Devices whose keys were retired.
+    pub devices: u64,
+    /// Requests that were closed as cancelled.
+    pub closed: u64,
+    /// Who knows of it.
+    pub announced: Announced,
+}
+
+/// What the store says of an id.
+enum Begun {
+    New,
+    Unfinished,
+    Done,
+}
+
+/// A statement about a list of people: `$1` the workspace, `$2` their ids as a JSON list.
+macro_rules! of_people {
+    ($before:literal, $after:literal) => {
+        Sql {
+            postgres: concat!($before, "(SELECT json_array_elements_text($2::text::json))", $after),
+            sqlite: concat!($before, "(SELECT value FROM json_each($2))", $after),
+        }
+    };
+}
+
+impl Applied {
+    const AGAIN: Self = Self { again: true, devices: 0, closed: 0, announced: Announced::Everywhere };
+
+    fn and(self, announced: Announced, devices: u64, closed: u64) -> Self {
+        let announced = if announced == Announced::NotYet { announced } else { self.announced };
+        Self { again: false, devices: self.devices + devices, closed: self.closed + closed, announced }
+    }
+}
+
+impl Admin {
+    /// Does what follows from it, unless it was done before. The trail hears of it.
+    pub async fn lifecycle(&self, told: &Lifecycle, by: &Actor, now: Timestamp) -> Result<Applied, Unavailable> {
+        let applied = match told.person() {
+            Some(person) => self.of_person(told, &person, by, now).await,
+            None => self.of_workspace(told, by, now).await,
+        };
+        applied.map_err(|error| unavailable(&error))
+    }
+
+    async fn of_person(
+        &self,
+        told: &Lifecycle,
+        person: &Person,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Applied, sqlx::Error> {
+        let attempt = || async {
+            let mut work = self.inner.store.database.work().await?;
+            if !matches!(work.begin(told, now).await?, Begun::New) {
+                return Ok(None);
+            }
+            let devices = work.retire_people(&person.workspace, std::slice::from_ref(&person.user), now).await?;
+            let (closed, what) = match &told.what {
+                LifecycleChange::SessionsRevoked(user) => (0, Audited::PersonReset { user: user.clone() }),
+                LifecycleChange::UserRemoved(user) => {
+                    (work.cancel_all(person, now).await?, Audited::PersonRemoved { user: user.clone() })
+                }
+                LifecycleChange::WorkspaceDeleted => (0, Audited::WorkspaceDeleted),
+            };
+            work.audit(&person.workspace, by, now, what).await?;
+            work.over(told, now).await?;
+            Ok(Some((devices, closed, work.commit().await?)))
+        };
+        let Some((devices, closed, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
+        let announced = self.inner.announce(&touched).await;
+        Ok(Applied { again: false, devices, closed, announced })
+    }
+
+    async fn of_workspace(&self, told: &Lifecycle, by: &Actor, now: Timestamp) -> Result<Applied, sqlx::Error> {
+        let begin = || async {
+            let mut work = self.inner.store.database.work().await?;
+            let begun = work.begin(told, now).await?;
+            if matches!(begun, Begun::New) {
+                work.audit(&told.workspace, by, now, Audited::WorkspaceDeleted).await?;
+            }
+            Ok((begun, work.commit().await?))
+        };
+        let (begun, touched) = again_if_raced(begin).await?;
+        if matches!(begun, Begun::Done) {
+            return Ok(Applied::AGAIN);
+        }
+        let mut applied = Applied { again: false, devices: 0, closed: 0, announced: Announced::Everywhere };
+        applied = applied.and(self.inner.announce(&touched).await, 0, 0);
+        let mut after = String::new();
+        loop {
+            let batch = || async {
+                let mut work = self.inner.store.database.work().await?;
+                let people = work.people_with_devices(&told.workspace, &after).await?;
+                let Some(last) = people.last().cloned() else { return Ok(None) };
+                let devices = work.retire_people(&told.workspace, &people, now).await?;
+                Ok(Some((last, devices, work.commit().await?)))
+            };
+            let Some((last, devices, touched)) = again_if_raced(batch).await? else { break };
+            applied = applied.and(self.inner.announce(&touched).await, devices, 0);
+            last.as_str().clone_into(&mut after);
+        }
+        loop {
+            let batch = || async {
+                let mut work = self.inner.store.database.work().await?;
+                let closed = work.cancel_some_of(&told.workspace, now).await?;
+                Ok((closed, work.commit().await?))
+            };
+            let (closed, touched) = again_if_raced(batch).await?;
+            if closed == 0 {
+                break;
+            }
+            applied = applied.and(self.inner.announce(&touched).await, 0, closed);
+        }
+        let end = || async {
+            let mut work = self.inner.store.database.work().await?;
+            work.over(told, now).await?;
+            work.commit().await
+        };
+        again_if_raced(end).await?;
+        Ok(applied)
+    }
+}
+
+async fn again_if_raced<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    attempt: impl Fn() -> F,
+) -> Result<T, sqlx::Error> {
+    let mut race = Race::default();
+    loop {
+        match attempt().await {
+            Err(error) if race.again(&error) => {}
+            done => return done,
+        }
+    }
+}
+
+impl Work {
+    /// Notes that it is being done, and says whether it was begun before. Whoever begins the same waits for this transaction.
+    async fn begin(&mut self, told: &Lifecycle, now: Timestamp) -> Result<Begun, sqlx::Error> {
+        const BEGIN: &str = "INSERT INTO lifecycle (workspace, id, what, user_id, begun_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT DO NOTHING RETURNING 1";
+        const LOOK: &str =
+            "SELECT done_at FROM lifecycle WHERE workspace = $1 AND id = $2 AND what = $3 AND user_id = $4";
+        let [workspace, id, what, user] = named(told);
+        let row = [workspace, id, what, user, Arg::Int(now.as_millis())];
+        if !self.tx.rows(BEGIN.into(), &row).await?.is_empty() {
+            return Ok(Begun::New);
+        }
+        let rows = self.tx.rows(LOOK.into(), &named(told)).await?;
+        let done = rows.first().map_or(Ok(None), |row| row.maybe_int(0))?;
+        Ok(if done.is_some() { Begun::Done } else { Begun::Unfinished })
+    }
+
+    async fn over(&mut self, told: &Lifecycle, now: Timestamp) -> Result<(), sqlx::Error> {
+        const END: &str = "UPDATE lifecycle SET done_at = $5
+            WHERE workspace = $1 AND id = $2 AND what = $3 AND user_id = $4 AND done_at IS NULL";
+        let [workspace, id, what, user] = named(told);
+        self.tx.execute(END.into(), &[workspace, id, what, user, Arg::Int(now.as_millis())]).await
+    }
+
+    /// The next people of a workspace who have a device that answers or rings.
+    async fn people_with_devices(&mut self, workspace: &WorkspaceId, after: &str) -> Result<Vec<UserId>, sqlx::Error> {
+        const NEXT: &str = "SELECT u.id FROM users u WHERE u.workspace = $1 AND u.id > $2 AND (
+                EXISTS (SELECT 1 FROM enrolments e WHERE e.workspace = u.workspace AND e.user_id = u.id AND e.retired_at IS NULL)
+                OR EXISTS (SELECT 1 FROM devices d WHERE d.workspace = u.workspace AND d.user_id = u.id))
+            ORDER BY u.id LIMIT $3";
+        let args = [Arg::Text(workspace.as_str()), Arg::Text(after), Arg::Int(PEOPLE as i64)];
+        let id = |id: &str| UserId::new(id).map_err(|error| sqlx::Error::Decode(Box::new(error)));
+        self.tx.rows(NEXT.into(), &args).await?.iter().map(|row| id(row.text(0)?)).collect()
+    }
+
+    /// Retires all devices of these people, with whatever was given out to enrol one. Returns how many devices.
+    async fn retire_people(
+        &mut self,
+        workspace: &WorkspaceId,
+        people: &[UserId],
+        now: Timestamp,
+    ) -> Result<u64, sqlx::Error> {
+        const RAISE: Sql = of_people!(
+            "UPDATE users SET version = version + 1 WHERE workspace = $1 AND id IN ",
+            " RETURNING id, version"
+        );
+        const RETIRE: Sql = of_people!(
+            "UPDATE enrolments SET retired_at = $3 WHERE workspace = $1 AND retired_at IS NULL AND user_id IN ",
+            " RETURNING 1"
+        );
+        const FORGET: [Sql; 4] = [
+            of_people!("DELETE FROM devices WHERE workspace = $1 AND user_id IN ", ""),
+            of_people!("DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id IN ", ""),
+            of_people!("DELETE FROM challenges WHERE workspace = $1 AND user_id IN ", ""),
+            of_people!("DELETE FROM tickets WHERE workspace = $1 AND user_id IN ", ""),
+        ];
+        let ids: Vec<&str> = people.iter().map(UserId::as_str).collect();
+        let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let whom = [Arg::Text(workspace.as_str()), Arg::Text(&ids)];
+        // The people's rows first, as everything does that changes a person's devices.
+        for row in &self.tx.rows(RAISE, &whom).await? {
+            let user = UserId::new(row.text(0)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            self.touched.users.insert(UserKey { workspace: workspace.clone(), user }, row.int(1)?);
+        }
+        let retired = self.tx.rows(RETIRE, &[whom[0], whom[1], Arg::Int(now.as_millis())]).await?;
+        for sql in FORGET {
+            self.tx.execute(sql, &whom).await?;
+        }
+        Ok(retired.len() as u64)
+    }
+}
+
+/// The four arguments that name it.
+fn named(told: &Lifecycle) -> [Arg<'_>; 4] {
+    [
+        Arg::Text(told.workspace.as_str()),
+        Arg::Text(told.id.as_str()),
+        Arg::Text(told.what.name()),
+        Arg::Text(told.what.user().map_or("", UserId::as_str)),
+    ]
+}
