@@ -82,6 +82,7 @@ impl Admin {
             let (closed, what) = match &told.what {
                 LifecycleChange::SessionsRevoked(user) => (0, Audited::PersonReset { user: user.clone() }),
                 LifecycleChange::UserRemoved(user) => {
+                    work.forget_role(person).await?;
                     (work.cancel_all(person, now).await?, Audited::PersonRemoved { user: user.clone() })
                 }
                 LifecycleChange::WorkspaceDeleted => (0, Audited::WorkspaceDeleted),
@@ -127,10 +128,11 @@ impl Admin {
             let batch = || async {
                 let mut work = self.inner.store.database.work().await?;
                 let closed = work.cancel_some_of(&told.workspace, now).await?;
-                Ok((closed, work.commit().await?))
+                let roles = work.forget_some_roles(&told.workspace).await?;
+                Ok((closed, roles, work.commit().await?))
             };
-            let (closed, touched) = again_if_raced(batch).await?;
-            if closed == 0 {
+            let (closed, roles, touched) = again_if_raced(batch).await?;
+            if closed + roles == 0 {
                 break;
             }
             applied = applied.and(self.inner.announce(&touched).await, 0, closed);
@@ -179,6 +181,19 @@ impl Work {
             WHERE workspace = $1 AND id = $2 AND what = $3 AND user_id = $4 AND done_at IS NULL";
         let [workspace, id, what, user] = named(told);
         self.tx.execute(END.into(), &[workspace, id, what, user, Arg::Int(now.as_millis())]).await
+    }
+
+    async fn forget_role(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        const FORGET: &str = "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2";
+        self.tx.execute(FORGET.into(), &super::preferences::of(person)).await
+    }
+
+    /// Forgets the roles of [`PEOPLE`] people at most. Returns of how many; none are left after 0.
+    async fn forget_some_roles(&mut self, workspace: &WorkspaceId) -> Result<u64, sqlx::Error> {
+        const FORGET: &str = "DELETE FROM known_roles WHERE workspace = $1 AND user_id IN
+            (SELECT user_id FROM known_roles WHERE workspace = $1 LIMIT $2) RETURNING 1";
+        let args = [Arg::Text(workspace.as_str()), Arg::Int(PEOPLE as i64)];
+        Ok(self.tx.rows(FORGET.into(), &args).await?.len() as u64)
     }
 
     /// The next people of a workspace who have a device that answers or rings.

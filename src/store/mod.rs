@@ -13,6 +13,7 @@ pub mod config;
 mod database;
 mod devices;
 mod error;
+mod export;
 pub mod import;
 mod lifecycle;
 mod outbox;
@@ -38,6 +39,7 @@ pub use devices::{
     Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Repeat, Reset, ToReach,
 };
 pub use error::{Failure, OpenError, WriteError};
+pub use export::{Chosen, KeptDevice, SeenMark};
 pub use lifecycle::Applied;
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};

@@ -233,7 +233,7 @@ impl Now {
     }
 }
 
-fn preference(name: &str) -> Result<Preference, sqlx::Error> {
+pub(super) fn preference(name: &str) -> Result<Preference, sqlx::Error> {
     let all = [Preference::On, Preference::Off];
     all.into_iter().find(|preference| preference.name() == name).ok_or_else(|| unknown("preference", name))
 }

@@ -208,7 +208,7 @@ fn detail(name: &str) -> Result<Detail, sqlx::Error> {
     serde_json::from_value(name.into()).map_err(|_| unknown("detail", name))
 }
 
-fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
+pub(super) fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
     let user = || row.text(10).and_then(user);
     let what = match row.text(6)? {
         "setting_changed" => Audited::SettingChanged {

@@ -78,7 +78,7 @@ pub(in crate::control) async fn lifecycle(
             return Err(wrong("workspace_deleted concerns everybody: leave user out."));
         }
         (LifecycleWord::UserRemoved | LifecycleWord::SessionsRevoked, None) => {
-            return Err(wrong("user is missing: whom does it concern?"));
+            return Err(wrong("user is missing: say whom it concerns."));
         }
     };
     let by = Actor { id: caller.user, role: ActorRole::Operator };

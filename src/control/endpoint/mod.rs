@@ -3,6 +3,7 @@ mod answers;
 mod audit;
 mod devices;
 mod erasure;
+mod export;
 mod lifecycle;
 mod me;
 mod others;
@@ -44,7 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(others::remove_of_another))
         .routes(routes!(others::reset))
         .routes(routes!(others::ticket))
-        .routes(routes!(erasure::erase))
+        .routes(routes!(erasure::erase, export::export))
         .routes(routes!(lifecycle::lifecycle))
 }
 

@@ -66,7 +66,7 @@ pub(in crate::control) struct Ticket {
 }
 
 /// Whom it concerns, and whether the caller may.
-async fn whom(api: &Api, member: &Member, action: Action, id: &str) -> Result<Person, Problem> {
+pub(super) async fn whom(api: &Api, member: &Member, action: Action, id: &str) -> Result<Person, Problem> {
     let person = Person { workspace: member.workspace.clone(), user: user(id)? };
     let target = if person.user == member.user {
         Target::Oneself

@@ -187,16 +187,22 @@ impl From<Ending> for Ended {
     }
 }
 
-impl From<Page<people::Activity>> for Recent {
-    fn from(page: Page<people::Activity>) -> Self {
-        let items = page.items.into_iter().map(|activity| Activity {
+impl From<people::Activity> for Activity {
+    fn from(activity: people::Activity) -> Self {
+        Self {
             at: Moment(activity.at),
             what: activity.what,
             r#type: activity.kind,
             event: activity.event.as_str().to_owned(),
             device: activity.device.as_ref().map(DeviceId::as_str).map(str::to_owned),
             reason: activity.reason,
-        });
+        }
+    }
+}
+
+impl From<Page<people::Activity>> for Recent {
+    fn from(page: Page<people::Activity>) -> Self {
+        let items = page.items.into_iter().map(Activity::from);
         Self { items: items.collect(), next: page.next.map(Cursor::to_text) }
     }
 }

@@ -93,7 +93,8 @@ fn keyed(row: &Row, workspace: &WorkspaceId, device: &DeviceId) -> Result<Keyed,
     })
 }
 
-fn own(row: &Row) -> Result<OwnDevice, sqlx::Error> {
+/// Reads twenty columns, in the order of [`Devices::list`].
+pub(in crate::store) fn own(row: &Row) -> Result<OwnDevice, sqlx::Error> {
     let (kind, state) = (row.text(2)?, row.text(4)?);
     let permission = row.maybe_text(8)?;
     let permission = permission.map(|name| Permission::from_name(name).ok_or_else(|| unknown("permission", name)));

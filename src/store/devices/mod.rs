@@ -18,6 +18,7 @@ mod row;
 
 pub use challenge::{Digits, Issued};
 pub use list::Keyed;
+pub(super) use list::own;
 pub use promote::{PromotedBy, Promotion};
 pub use reach::Reached;
 pub use register::{Registered, Repeat, ToReach};

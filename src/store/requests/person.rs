@@ -24,6 +24,18 @@ impl Requests {
         rows.iter().map(|row| request(person, row)).collect::<Result<_, _>>().map_err(unread)
     }
 
+    /// Every request that is kept of the person, open or not, in the order of type and event, those after `after`; a page of them.
+    pub async fn kept(&self, person: &Person, after: Option<&RequestId>) -> Result<Vec<Request>, Unavailable> {
+        const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
+                type, event, detail, number_required, occurred_at, expires_at
+            FROM requests WHERE workspace = $1 AND user_id = $2 AND (type, event) > ($3, $4) ORDER BY type, event LIMIT $5";
+        let [workspace, user] = of_person(person);
+        let (kind, event) = after.map_or(("", ""), |id| (id.kind.name(), id.event.as_str()));
+        let args = [workspace, user, Arg::Text(kind), Arg::Text(event), Arg::Int(PAGE_MAX as i64)];
+        let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(unread)?;
+        rows.iter().map(|row| request(person, row)).collect::<Result<_, _>>().map_err(unread)
+    }
+
     /// One request, open or not; `None` if it has not come yet.
     pub async fn request(&self, id: &RequestId) -> Result<Option<Request>, Unavailable> {
         const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,

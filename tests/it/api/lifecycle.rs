@@ -54,7 +54,7 @@ fn told(id: &str, body: Body) -> Vec<u8> {
 }
 
 fn ready(stage: &Stage) -> Watchbell {
-    let mut api = Watchbell::api(&config(stage));
+    let mut api = Watchbell::api(&format!("{}[api]\nrequests_burst = 10000\n", config(stage)));
     api.wait_ready();
     api
 }

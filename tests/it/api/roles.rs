@@ -19,7 +19,7 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 42] = [
+const TABLE: [Row; 47] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
@@ -40,6 +40,11 @@ const TABLE: [Row; 42] = [
     Row("DELETE", "/users/{user}/data",             "samira", [200, 200, 403, 403]),
     Row("DELETE", "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
     Row("GET",    "/users/{user}/recent",           "ada",    [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/data",             "me",     [200, 200, 200, 200]),
+    Row("GET",    "/users/{user}/data",             "nina",   [200, 200, 403, 403]),
+    Row("GET",    "/users/{user}/data",             "benita", [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/data",             "samira", [200, 200, 403, 403]),
+    Row("GET",    "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
     Row("GET",    "/me/devices",                    "",       [200, 200, 200, 200]),
     Row("POST",   "/me/devices/challenges",         "",       [200, 200, 200, 200]),
     // Whoever may is asked for a proof: who may not would be told 403.

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use watchbell::event::NotificationType;
-use watchbell::people::{Actor, ActorRole, Audited, Lifecycle, LifecycleChange, Verb};
+use watchbell::people::{Actor, ActorRole, Audited, Lifecycle, LifecycleChange, Role, Verb};
 use watchbell::policy::Preference;
 use watchbell::store::{Applied, Change, LIFECYCLE_KEPT, Policy};
 
@@ -42,6 +42,7 @@ over_both! {
         policy.admin().switch(&ada, NotificationType::OtpReceived, Preference::Off, None).await.unwrap();
         let asked = sign_in(&ada, "e1", AT);
         requests.project(&asked, AT).await.unwrap();
+        policy.admin().note_role(&ada, Role::Owner, AT).await.unwrap();
         policy.devices().ticket(&ada, &crate::store_support::admin("root"), AT).await.unwrap();
 
         let revoked = LifecycleChange::SessionsRevoked(user("ada"));
@@ -51,6 +52,7 @@ over_both! {
         assert!(place.dump(&["tickets"]).await.is_empty());
         assert_eq!(ask(&policy, "acme", &["ada"]).await.unwrap().users[0].device_count(), 0);
         assert_eq!(requests.pending(&ada, AT).await.unwrap().len(), 1);
+        assert_eq!(policy.admin().known_role(&ada).await.unwrap(), Some(Role::Owner));
         let late = requests.decide(&answer(&asked, "d1", Verb::Approve, None), after(10)).await;
         assert!(late.unwrap_err().to_string().contains("any more"), "a retired key answers nothing");
 
@@ -62,6 +64,7 @@ over_both! {
         let done = told(&policy, "l2", LifecycleChange::UserRemoved(user("ada"))).await;
         assert_eq!((done.again, done.devices, done.closed), (false, 1, 1));
         assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
+        assert_eq!(policy.admin().known_role(&ada).await.unwrap(), None);
         let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users.remove(0);
         assert_eq!(entry.preference(NotificationType::OtpReceived), Preference::Off, "erasing is another call");
         assert!(!requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
@@ -92,6 +95,7 @@ over_both! {
         for name in &names[..70] {
             policy.requests().project(&sign_in(&person("acme", name), &format!("of-{name}"), AT), AT).await.unwrap();
         }
+        policy.admin().note_role(&person("acme", "u3"), Role::Admin, AT).await.unwrap();
         // Others have them in memory: they are told.
         assert_eq!(ask(&policy, "acme", &["u599"]).await.unwrap().users[0].device_count(), 1);
         let done = told(&policy, "l1", LifecycleChange::WorkspaceDeleted).await;
@@ -99,6 +103,7 @@ over_both! {
         assert_eq!((left(place, "acme").await, left(place, "globex").await), ((0, 0), (1, 1)));
         assert_eq!(ask(&policy, "acme", &["u599"]).await.unwrap().users[0].device_count(), 0);
         assert!(policy.requests().pending(&person("acme", "u3"), AT).await.unwrap().is_empty());
+        assert_eq!(policy.admin().known_role(&person("acme", "u3")).await.unwrap(), None);
 
         // As a kill leaves it: begun, not done, and something left.
         place.execute("UPDATE lifecycle SET done_at = NULL").await;

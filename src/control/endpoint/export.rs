@@ -1,0 +1,283 @@
+//! Everything that is stored of a person, handed out in one call.
+//!
+//! The point: the answer is written while it is read, page by page, so that nobody has too much to be handed out and nothing of it piles up
+//! here. The trail hears of it before the first byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a
+//! person's data never looks like all of it.
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::mpsc::{Sender, channel};
+use utoipa::ToSchema;
+
+use super::actor;
+use super::audit::Entry;
+use super::devices::Device;
+use super::others::whom;
+use super::requests::{Activity, Request};
+use crate::control::auth::{Action, Member};
+use crate::control::input::Named;
+use crate::control::problem::Problem;
+use crate::control::state::Api;
+use crate::control::view::Moment;
+use crate::event::{DeviceId, NotificationType};
+use crate::people::{Cursor, PAGE_MAX, Person, RequestId, Role};
+use crate::policy::Preference;
+use crate::seam::Unavailable;
+use crate::store::{Chosen, KeptDevice, Policy, SeenMark};
+
+/// Pieces of an answer that wait for whoever reads it: with one page being made, the most that an export holds in memory.
+const PIECES: usize = 2;
+
+/// Everything that is stored of a person. Left out are secrets: push tokens but their end, and hashes of what was given out for minutes.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what is written piece by piece")]
+pub(in crate::control) struct Export {
+    /// The workspace.
+    workspace: String,
+    /// The person.
+    user: String,
+    /// When it was handed out.
+    exported_at: Moment,
+    /// What the person was when they last signed in; null if they never did.
+    role: Option<KnownRole>,
+    /// What they chose; a type without an entry is on.
+    preferences: Vec<ChosenPreference>,
+    /// Their devices, retired ones included.
+    devices: Vec<ExportedDevice>,
+    /// What they were asked: what is open, and what ended within the last 31 days.
+    requests: Vec<Request>,
+    /// What happened to their notifications within the last 30 days, newest first.
+    recent: Vec<Activity>,
+    /// What their devices showed within the last 30 days.
+    seen: Vec<ExportedSeen>,
+    /// What the audit trail says of them, as who acted or as whom it concerned: the last 400 days, newest first.
+    audit: Vec<Entry>,
+}
+
+/// A role, as of a sign-in.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct KnownRole {
+    /// The role.
+    role: Role,
+    /// When it was seen.
+    at: Moment,
+}
+
+/// What a person chose for a type.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct ChosenPreference {
+    /// The type.
+    r#type: NotificationType,
+    /// On or off.
+    preference: Preference,
+}
+
+/// A device, in use or retired.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct ExportedDevice {
+    /// What it is.
+    device: Device,
+    /// When it was retired; absent while it is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired_at: Option<Moment>,
+}
+
+/// A notification that a device showed.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct ExportedSeen {
+    /// Its type.
+    r#type: NotificationType,
+    /// Its event.
+    event: String,
+    /// The device.
+    device: String,
+    /// When the device said so.
+    at: Moment,
+}
+
+impl From<KeptDevice> for ExportedDevice {
+    fn from(kept: KeptDevice) -> Self {
+        Self { device: kept.device.into(), retired_at: kept.retired_at.map(Moment) }
+    }
+}
+
+impl From<SeenMark> for ExportedSeen {
+    fn from(mark: SeenMark) -> Self {
+        let (event, device) = (mark.event.as_str().to_owned(), mark.device.as_str().to_owned());
+        Self { r#type: mark.kind, event, device, at: Moment(mark.at) }
+    }
+}
+
+/// Export a person's data
+///
+/// Everything that is stored of them, in one call, as a file. Everybody may have their own; owners anybody's, super admins everybody's but
+/// owners'. The audit trail says who had it.
+#[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
+    params(("workspace" = String, Path, description = "The workspace's id."),
+        ("user" = String, Path, description = "The person's id, percent-encoded.")),
+    responses((status = 200, description = "All of it. If it breaks off, it is not all of it: ask again.", body = Export)))]
+pub(in crate::control) async fn export(
+    State(api): State<Api>,
+    member: Member,
+    Named((_, id)): Named<(String, String)>,
+) -> Result<Response, Problem> {
+    let person = whom(&api, &member, Action::ExportData, &id).await?;
+    let admin = api.policy().admin();
+    admin.exported(&person, &actor(&member), api.now()).await?;
+    let chosen = admin.chosen(&person).await?;
+    let (pieces, written) = channel(PIECES);
+    let (policy, at) = (api.policy().clone(), Moment(api.now()));
+    tokio::spawn(async move {
+        if let Err(broken) = write(&policy, &person, chosen, at, &pieces).await {
+            tracing::warn!(%broken, "an export broke off");
+            pieces.send(Err(std::io::Error::other(broken))).await.ok();
+        }
+    });
+    let body = Body::from_stream(stream::unfold(written, |mut written| async {
+        let piece: Option<std::io::Result<Bytes>> = written.recv().await;
+        piece.map(|piece| (piece, written))
+    }));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"watchbell-data.json\"")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Why an answer ends early.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Unavailable(#[from] Unavailable),
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("nobody reads it any more")]
+    Hung,
+}
+
+type Pieces = Sender<std::io::Result<Bytes>>;
+
+/// Writes the members one after the other, each list page by page.
+async fn write(
+    policy: &Policy,
+    person: &Person,
+    chosen: Chosen,
+    exported_at: Moment,
+    pieces: &Pieces,
+) -> Result<(), Broken> {
+    let role = chosen.role.map(|(role, at)| KnownRole { role, at: Moment(at) });
+    let preferences: Vec<_> =
+        chosen.preferences.into_iter().map(|(r#type, preference)| ChosenPreference { r#type, preference }).collect();
+    let head = serde_json::json!({
+        "workspace": person.workspace.as_str(), "user": person.user.as_str(), "exported_at": exported_at,
+        "role": role, "preferences": preferences,
+    });
+    let mut text = serde_json::to_string(&head)?;
+    text.pop();
+    send(pieces, text).await?;
+    write_devices(policy, person, List::begin("devices", pieces)).await?;
+    write_requests(policy, person, List::begin("requests", pieces)).await?;
+    write_recent(policy, person, List::begin("recent", pieces)).await?;
+    write_seen(policy, person, List::begin("seen", pieces)).await?;
+    write_audit(policy, person, List::begin("audit", pieces)).await?;
+    send(pieces, "}".to_owned()).await
+}
+
+async fn write_devices(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut after: Option<DeviceId> = None;
+    loop {
+        let page = policy.admin().kept_devices(person, after.as_ref()).await?;
+        after = page.last().map(|kept| kept.device.id.clone());
+        if !list.page(page.into_iter().map(ExportedDevice::from)).await? {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_requests(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut after: Option<RequestId> = None;
+    loop {
+        let page = policy.requests().kept(person, after.as_ref()).await?;
+        after = page.last().map(|request| request.id.clone());
+        if !list.page(page.into_iter().map(Request::from)).await? {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_recent(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut before: Option<Cursor> = None;
+    loop {
+        let page = policy.requests().recent(person, before, PAGE_MAX).await?;
+        list.page(page.items.into_iter().map(Activity::from)).await?;
+        before = page.next;
+        if before.is_none() {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_seen(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut after: Option<SeenMark> = None;
+    loop {
+        let page = policy.admin().seen_marks(person, after.as_ref()).await?;
+        after = page.last().cloned();
+        if !list.page(page.into_iter().map(ExportedSeen::from)).await? {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_audit(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut before: Option<Cursor> = None;
+    loop {
+        let page = policy.admin().trail_of(person, before).await?;
+        list.page(page.items.into_iter().map(Entry::from)).await?;
+        before = page.next;
+        if before.is_none() {
+            return list.end().await;
+        }
+    }
+}
+
+/// A member that is a list.
+struct List<'a> {
+    name: &'static str,
+    pieces: &'a Pieces,
+    text: String,
+    first: bool,
+}
+
+impl<'a> List<'a> {
+    fn begin(name: &'static str, pieces: &'a Pieces) -> Self {
+        Self { name, pieces, text: String::new(), first: true }
+    }
+
+    /// Writes a page. Returns whether another one is to be read: this one was full.
+    async fn page<T: Serialize>(&mut self, items: impl Iterator<Item = T>) -> Result<bool, Broken> {
+        let mut count = 0;
+        for item in items {
+            let before = if self.first { format!(",{:?}:[", self.name) } else { ",".to_owned() };
+            self.text.push_str(&before);
+            self.text.push_str(&serde_json::to_string(&item)?);
+            (self.first, count) = (false, count + 1);
+        }
+        send(self.pieces, std::mem::take(&mut self.text)).await?;
+        Ok(count == PAGE_MAX)
+    }
+
+    async fn end(self) -> Result<(), Broken> {
+        let text = if self.first { format!(",{:?}:[]", self.name) } else { "]".to_owned() };
+        send(self.pieces, text).await
+    }
+}
+
+async fn send(pieces: &Pieces, text: String) -> Result<(), Broken> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    pieces.send(Ok(text.into())).await.map_err(|_| Broken::Hung)
+}
