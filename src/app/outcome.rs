@@ -5,10 +5,11 @@
 //! request. It fails by waiting, while the store does not answer.
 use std::time::{Duration, Instant};
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::people::codec_outcome::{JobEnded, decode_outcome};
+use crate::people::Seen;
+use crate::people::codec_outcome::{JobEnded, decode_outcome, decode_seen};
 use crate::seam::{Clock, LeaseState, Record, SystemClock};
 use crate::store::Requests;
 
@@ -34,6 +35,31 @@ pub(super) async fn run(mut records: UnboundedReceiver<Record>, requests: Reques
 
 /// Whether the batch is noted; false if every partition of it went first.
 async fn note(requests: &Requests, batch: &[Record]) -> bool {
+    let noted = note_endings(requests, batch).await;
+    // After the endings: what a device showed was accepted before, and stands before it in their person's partition.
+    for seen in batch.iter().filter_map(|record| decode_seen(record.payload.as_deref().unwrap_or_default())) {
+        measure(requests, &seen).await;
+    }
+    noted
+}
+
+/// How long it took from the provider to the screen. It is a number for operators: whoever cannot be asked is left out, and a record that is
+/// read again counts again.
+async fn measure(requests: &Requests, seen: &Seen) {
+    match requests.taken(seen).await {
+        Ok(Some(taken)) => {
+            let platform = taken.platform.map_or("unknown", crate::policy::Platform::name);
+            let took = seen.at.since(taken.at).as_secs_f64();
+            histogram!("watchbell_accepted_to_seen_seconds", "type" => seen.kind.name(), "platform" => platform)
+                .record(took);
+        }
+        Ok(None) => {}
+        Err(unavailable) => tracing::debug!(%unavailable, "a seen mark is not measured"),
+    }
+}
+
+/// Whether the endings of the batch are noted.
+async fn note_endings(requests: &Requests, batch: &[Record]) -> bool {
     let endings: Vec<JobEnded> = batch.iter().filter_map(readable).collect();
     if endings.is_empty() {
         return true;

@@ -134,6 +134,7 @@ fn outcome_matches_the_generated_code() {
         user_version: 9,
         withdrawal: true,
         notice: wire::SystemNotice::NotMe.into(),
+        seen_at: None,
     };
     assert_eq!(read, expected);
     assert_eq!(bytes, expected.encode_to_vec());

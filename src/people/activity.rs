@@ -2,6 +2,21 @@
 use super::{ClosedReason, Person, Verb};
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
 
+/// A device's word that it showed a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Whose device.
+    pub person: Person,
+    /// The notification's type.
+    pub kind: NotificationType,
+    /// The notification's event.
+    pub event: EventId,
+    /// Which device.
+    pub device: DeviceId,
+    /// When it said so.
+    pub at: Timestamp,
+}
+
 /// What can happen to a person's notifications, as Recent shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {

@@ -1,7 +1,8 @@
 //! An outcome's bytes as what its person may look back on, and what upstream hears of it. Pure.
 use prost::Message as _;
 
-use super::{Activity, Happening, NoticeKind, Person};
+use super::{Activity, Happening, NoticeKind, Person, Seen};
+use crate::event::wire::{wire_time, wire_type};
 use crate::event::{DeviceId, EventId, UserId, WorkspaceId, to_timestamp, wire};
 
 /// Longest reason that is kept, in bytes: our own are a word, a provider's is cut before it is written.
@@ -46,6 +47,32 @@ pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> 
     let event = EventId::new(outcome.event_id).map_err(bad_id)?;
     let activity = Activity { person, at, what, kind, event, device, reason };
     Ok(Some(JobEnded { activity, notice: notice.filter(|_| kind.is_actionable()) }))
+}
+
+/// A device's word among the outcomes. `job` is the notification's.
+pub fn encode_seen(seen: &Seen, job: &[u8; 16]) -> Vec<u8> {
+    let record = wire::Outcome {
+        job_id: job.to_vec(),
+        workspace_id: seen.person.workspace.as_str().to_owned(),
+        r#type: wire_type(seen.kind).into(),
+        event_id: seen.event.as_str().to_owned(),
+        user_id: seen.person.user.as_str().to_owned(),
+        device_id: seen.device.as_str().to_owned(),
+        seen_at: Some(wire_time(seen.at)),
+        ..Default::default()
+    };
+    record.encode_to_vec()
+}
+
+/// The same read again; `None` for anything else.
+pub fn decode_seen(payload: &[u8]) -> Option<Seen> {
+    let record = wire::Outcome::decode(payload).ok()?;
+    let at = record.seen_at.and_then(to_timestamp)?;
+    let kind = wire::domain_type(record.r#type())?;
+    let person =
+        Person { workspace: WorkspaceId::new(record.workspace_id).ok()?, user: UserId::new(record.user_id).ok()? };
+    let (event, device) = (EventId::new(record.event_id).ok()?, DeviceId::new(record.device_id).ok()?);
+    Some(Seen { person, kind, event, device, at })
 }
 
 /// What an ending is to the person and to upstream. A phone that its person made quiet is not told upstream: others ring.
@@ -116,6 +143,22 @@ mod tests {
         }
         let informs = wire::Outcome { r#type: wire::NotificationType::OtpReceived.into(), ..outcome(E::NoDevice, "") };
         assert_eq!(decoded(&informs).unwrap().notice, None, "nobody waits for an answer");
+    }
+
+    #[test]
+    fn a_seen_mark_is_no_ending() {
+        // Whoever reads endings passes over it, and nobody takes an ending for a mark.
+        let seen = Seen {
+            person: Person { workspace: WorkspaceId::new("acme").unwrap(), user: UserId::new("ada").unwrap() },
+            kind: crate::event::NotificationType::OtpReceived,
+            event: EventId::new("e1").unwrap(),
+            device: DeviceId::new("d1").unwrap(),
+            at: Timestamp(1_800_000_000_005),
+        };
+        let bytes = encode_seen(&seen, &[7; 16]);
+        assert_eq!((decode_outcome(&bytes), decode_seen(&bytes)), (Ok(None), Some(seen)));
+        assert_eq!(decode_seen(&outcome(wire::Ending::Accepted, "").encode_to_vec()), None);
+        assert_eq!(decode_seen(b"\xff"), None);
     }
 
     #[test]

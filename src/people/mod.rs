@@ -21,7 +21,7 @@ mod role;
 mod setting;
 pub mod signed;
 
-pub use activity::{Activity, Happening};
+pub use activity::{Activity, Happening, Seen};
 pub use audit::{AuditEntry, Audited};
 pub use device::{DeviceState, Enrolled, Permission, masked};
 pub use lifecycle::{Lifecycle, LifecycleChange};

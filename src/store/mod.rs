@@ -43,7 +43,7 @@ pub use export::{Chosen, KeptDevice, SeenMark};
 pub use lifecycle::Applied;
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
-pub use requests::{Answered, PENDING_MAX, Projected, Requests};
+pub use requests::{Answered, PENDING_MAX, Projected, Requests, Taken};
 pub use retention::{
     ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT,
     SINGLE_USE_KEPT,

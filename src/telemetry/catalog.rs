@@ -13,6 +13,11 @@ use Kind::{Counter, Gauge, Histogram};
 /// The name tells the unit: `_total` counts, `_seconds`, `_bytes`; anything else is a number of what it is called.
 const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "watchbell_accepted_seconds", "From reading an event to the provider's acceptance of a push, by type"),
+    (
+        Histogram,
+        "watchbell_accepted_to_seen_seconds",
+        "From a provider's acceptance of a push to its phone's word that it was shown, by type and platform",
+    ),
     (Counter, "watchbell_api_requests_total", "Requests to the API, by method, route and status"),
     (Histogram, "watchbell_api_seconds", "From a request's arrival at the API to its answer, by route"),
     (Gauge, "watchbell_build_info", "1, with the version as a label"),

@@ -9,11 +9,12 @@ use std::time::Duration;
 use watchbell::delivery::codec::{self, JobError};
 use watchbell::delivery::{Ending, JobId, OutcomeRecord, Reason};
 use watchbell::event::{
-    self, DecodeError, DeviceId, Headers, Incoming, Limits, NotificationType, SystemNotice, Timestamp, UserId,
+    self, DecodeError, DeviceId, EventId, Headers, Incoming, Limits, NotificationType, SystemNotice, Timestamp, UserId,
     WorkspaceId,
 };
 use watchbell::people::codec_lifecycle::decode_lifecycle;
-use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Role, codec::encode_audit};
+use watchbell::people::codec_outcome::encode_seen;
+use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Person, Role, Seen, codec::encode_audit};
 use watchbell::policy::Setting;
 
 /// When the stored events happened: 2026-11-01T00:00:00Z.
@@ -202,6 +203,22 @@ fn outcomes_are_what_readers_of_every_version_expect() {
         let (_, bytes) = stored.iter().find(|(other, _)| other == name).unwrap();
         assert!(written.starts_with(bytes), "{name}: wrote {written:02x?}, stored {bytes:02x?}");
     }
+}
+
+#[test]
+fn a_seen_mark_is_what_readers_of_every_version_expect() {
+    // The same for a phone's word among the outcomes, which came with the second version.
+    let job = JobId::show("acme", NotificationType::IdentityVerification, "e-1", "u-1", "d-1");
+    let seen = Seen {
+        person: Person { workspace: WorkspaceId::new("acme").unwrap(), user: UserId::new("u-1").unwrap() },
+        kind: NotificationType::IdentityVerification,
+        event: EventId::new("e-1").unwrap(),
+        device: DeviceId::new("d-1").unwrap(),
+        at: OCCURRED.plus(Duration::from_millis(5)),
+    };
+    let stored = stored("outcome");
+    let (_, bytes) = stored.iter().find(|(name, _)| name == "v2/seen").unwrap();
+    assert!(encode_seen(&seen, job.as_bytes()).starts_with(bytes));
 }
 
 #[test]

@@ -142,8 +142,8 @@ pub(in crate::control) async fn seen(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-body", "Wrong body", detail));
     }
     let (requests, now) = (api.policy().requests(), api.now());
-    for one in &shown {
-        requests.seen(&phone.person, one.r#type, &event(&one.event)?, &phone.device, now).await?;
-    }
+    let named = shown.iter().map(|one| Ok((one.r#type, event(&one.event)?)));
+    let named = named.collect::<Result<Vec<_>, Problem>>()?;
+    requests.seen(&phone.person, &phone.device, &named, now).await?;
     Ok(Json(SeenTaken { taken: shown.len() }))
 }

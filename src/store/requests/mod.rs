@@ -12,16 +12,19 @@ mod endings;
 mod person;
 mod project;
 mod row;
+mod seen;
 
 pub use decide::Answered;
 pub use person::PENDING_MAX;
 pub use project::Projected;
+pub use seen::Taken;
 
 use std::sync::Arc;
 
 use super::database::Arg;
 use super::error::unavailable;
 use super::policy::Inner;
+use super::preferences::of as of_person;
 use super::work::{Touched, Work};
 use crate::event::Timestamp;
 use crate::people::codec::{Told, What, encode_decision};

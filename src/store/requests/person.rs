@@ -1,10 +1,9 @@
 //! What a person sees: what awaits their answer, one request, their last 30 days.
-use super::{Requests, of, row, unread};
-use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
+use super::{Requests, of, of_person, row, unread};
+use crate::event::{DeviceId, EventId, Timestamp};
 use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, Person, Request, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Row};
-use crate::store::preferences::of as of_person;
 use crate::store::settings::{kind, unknown};
 
 /// Most requests that Pending shows: those that happened last. Requests live for minutes; more at once is an attack, of which the newest are
@@ -76,33 +75,6 @@ impl Requests {
             work.commit().await.map(drop)
         };
         noted.await.map_err(unread)
-    }
-
-    /// A device's word that it showed a notification; false if it had said so before.
-    pub async fn seen(
-        &self,
-        person: &Person,
-        kind: NotificationType,
-        event: &EventId,
-        device: &DeviceId,
-        at: Timestamp,
-    ) -> Result<bool, Unavailable> {
-        const MARK: &str = "INSERT INTO seen_marks (workspace, user_id, type, event, device, seen_at)
-            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING seen_at";
-        let [workspace, user] = of_person(person);
-        let (kind_name, id) = (Arg::Text(kind.name()), Arg::Text(event.as_str()));
-        let row = [workspace, user, kind_name, id, Arg::Text(device.as_str()), Arg::Int(at.as_millis())];
-        let marked = async {
-            let mut work = self.inner.store.database.work().await?;
-            if work.tx.rows(MARK.into(), &row).await?.is_empty() {
-                return Ok(false);
-            }
-            let (person, event, device) = (person.clone(), event.clone(), Some(device.clone()));
-            let (what, reason) = (Happening::Seen, String::new());
-            work.happened(&Activity { person, at, what, kind, event, device, reason }).await?;
-            work.commit().await.map(|_| true)
-        };
-        marked.await.map_err(unread)
     }
 }
 

@@ -26,7 +26,7 @@ over_both! {
         }
         policy.requests().decide(&answer(&one, "d1", Verb::Approve, None), AT).await.unwrap();
         let device = DeviceId::new("d1").unwrap();
-        policy.requests().seen(&ada, NotificationType::IdentityVerification, &one.event, &device, AT).await.unwrap();
+        policy.requests().seen(&ada, &device, &[(NotificationType::IdentityVerification, one.event.clone())], AT).await.unwrap();
         let served = Served::new(policy).await;
         served.put("owner", "/v1/workspaces/acme/me/preferences/otp_received", json!({"preference": "off"})).await;
         let removed = served.call_as("owner", "DELETE", "/v1/workspaces/acme/users/ada/devices/d3").status().await;
@@ -58,7 +58,7 @@ over_both! {
         for n in 0..405 {
             let (event, device) = (event(&format!("e{n}")), DeviceId::new("d1").unwrap());
             policy.requests().project(&sign_in(&ada, event.as_str(), AT), AT).await.unwrap();
-            policy.requests().seen(&ada, kind, &event, &device, AT).await.unwrap();
+            policy.requests().seen(&ada, &device, &[(kind, event.clone())], AT).await.unwrap();
             let (person, device, reason) = (ada.clone(), Some(device), String::new());
             let delivered = Activity { person, at: AT, what: Happening::Delivered, kind, event, device, reason };
             policy.requests().note(&[delivered]).await.unwrap();

@@ -143,6 +143,37 @@ fn outcomes_are_noted_and_told() {
     assert_eq!(told_of("o1"), Vec::<String>::new());
 }
 
+/// A phone's word among the outcomes is measured against the acceptance before it, and is no ending.
+#[test]
+fn what_phones_showed_is_measured() {
+    let stage = stage();
+    let api = ready(&stage);
+    let now = SystemClock.now();
+    let accepted = wire::Outcome {
+        job_id: vec![7; 16],
+        workspace_id: "acme".into(),
+        r#type: wire::wire_type(NotificationType::OtpReceived).into(),
+        event_id: "o1".into(),
+        user_id: "benita".into(),
+        device_id: "d1".into(),
+        ending: wire::Ending::Accepted.into(),
+        ended_at: Some(wire::wire_time(now)),
+        ..Default::default()
+    };
+    let seen_at = Some(wire::wire_time(now.plus(std::time::Duration::from_secs(3))));
+    let seen = wire::Outcome { ending: 0, ended_at: None, seen_at, ..accepted.clone() };
+    for outcome in [accepted, seen] {
+        stage.producer.send_to(&stage.topics.outcomes, "benita", outcome.encode_to_vec());
+    }
+    let labels = ["type=\"otp_received\"", "platform=\"unknown\""];
+    let sum = || api.metric("watchbell_accepted_to_seen_seconds_sum", &labels);
+    let sum = eventually("the measure", CEILING, || Some(sum()).filter(|sum| *sum > 0.0));
+    assert!((sum - 3.0).abs() < 0.001, "{sum}");
+    let (_, body) = call(&api, &stage, "GET", "/v1/workspaces/acme/me/recent", None);
+    let what: Vec<_> = body["items"].as_array().unwrap().iter().map(|item| item["what"].clone()).collect();
+    assert_eq!(what, ["delivered"]);
+}
+
 /// Processes are killed while events and cancels come in; others take their share over. Each event is asked once and each cancel closes
 /// once, whatever died when.
 #[test]

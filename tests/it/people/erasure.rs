@@ -27,7 +27,7 @@ over_both! {
         }
         requests.decide(&answer(&one, "d1", Verb::Approve, None), AT).await.unwrap();
         let device = DeviceId::new("d1").unwrap();
-        requests.seen(&ada, NotificationType::IdentityVerification, &one.event, &device, AT).await.unwrap();
+        requests.seen(&ada, &device, &[(NotificationType::IdentityVerification, one.event.clone())], AT).await.unwrap();
 
         policy.admin().erase(&ada, &admin("root"), after(9)).await.unwrap();
         let users = ask(&policy, "acme", &["ada", "bob"]).await.unwrap().users;

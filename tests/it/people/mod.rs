@@ -7,6 +7,7 @@ pub mod phones;
 mod preferences;
 mod races;
 mod requests;
+mod seen;
 mod settings;
 mod stories;
 pub mod support;

@@ -261,8 +261,9 @@ over_both! {
         requests.decide(&answer(&event, "d1", Verb::DenyNotMe, None), after(9)).await.unwrap();
         let device = DeviceId::new("d1").unwrap();
         let kind = NotificationType::IdentityVerification;
-        assert!(requests.seen(&ada, kind, &event.event, &device, after(2)).await.unwrap());
-        assert!(!requests.seen(&ada, kind, &event.event, &device, after(3)).await.unwrap());
+        let shown = [(kind, event.event.clone())];
+        assert_eq!(requests.seen(&ada, &device, &shown, after(2)).await.unwrap(), 1);
+        assert_eq!(requests.seen(&ada, &device, &shown, after(3)).await.unwrap(), 0);
         let delivered = Activity {
             person: ada.clone(),
             at: after(1),
