@@ -90,7 +90,7 @@ fn complete(operation: &mut Value) {
     };
     let (in_workspace, changes, shows) = (takes("workspace"), takes("If-Match"), takes("If-None-Match"));
     let has_body = operation.get("requestBody").is_some();
-    let reads = changes || shows || has_body || takes("before");
+    let reads = changes || shows || has_body || takes("before") || takes("after");
     for (status, name, ..) in REFUSALS {
         let applies = match status {
             "400" => reads,

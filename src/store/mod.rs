@@ -19,6 +19,7 @@ mod lifecycle;
 mod outbox;
 mod policy;
 mod preferences;
+mod reach;
 mod read;
 mod reader;
 mod redis;
@@ -43,6 +44,7 @@ pub use export::{Chosen, KeptDevice, SeenMark};
 pub use lifecycle::Applied;
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
+pub use reach::{Reach, ReachOfType, UnreachedPerson};
 pub use requests::{Answered, PENDING_MAX, Projected, Requests, Taken};
 pub use retention::{
     ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT,

@@ -9,6 +9,7 @@ mod me;
 mod others;
 mod phone;
 mod preferences;
+mod reach;
 mod requests;
 mod settings;
 
@@ -27,6 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(settings::settings))
         .routes(routes!(settings::change_setting))
         .routes(routes!(audit::audit_trail))
+        .routes(routes!(reach::reach))
+        .routes(routes!(reach::unreached))
         .routes(routes!(preferences::preferences))
         .routes(routes!(preferences::change_preference))
         .routes(routes!(preferences::turn_off_all))

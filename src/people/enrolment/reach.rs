@@ -1,6 +1,6 @@
 //! Whom a notification type reaches, and whom not and why: what admins look at before they enforce it.
 use crate::people::{DeviceState, Permission};
-use crate::policy::Verdict;
+use crate::policy::{Preference, Setting, Verdict, decide, decide_device};
 
 /// What is known of one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Reachability {
     pub reachable: bool,
     /// What its system allows; `None` if the app did not say.
     pub permission: Option<Permission>,
+    /// Whether its person wants it not to ring.
+    pub quiet: bool,
 }
 
 /// Why a type does not reach a person. The order is that in which they have to be mended.
@@ -31,6 +33,15 @@ pub enum Unreached {
 }
 
 impl Unreached {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::NoPhone, Self::NotificationsOff, Self::NotReachable, Self::CannotApprove, Self::Suppressed];
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The name in the API.
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,19 +55,20 @@ impl Unreached {
 }
 
 /// Why a type does not reach a person with these devices, none of them retired; `None` if it does. `asks`: it awaits an answer.
-pub fn unreached(asks: bool, verdict: Verdict, devices: &[Reachability]) -> Option<Unreached> {
-    let with_token: Vec<_> = devices.iter().filter(|device| device.has_token).collect();
-    let shows = |device: &&&Reachability| device.permission != Some(Permission::Denied);
-    let showing: Vec<_> = with_token.iter().filter(shows).collect();
-    if with_token.is_empty() {
+pub fn unreached(asks: bool, setting: Setting, preference: Preference, devices: &[Reachability]) -> Option<Unreached> {
+    let with_token = || devices.iter().filter(|device| device.has_token);
+    let showing = || with_token().filter(|device| device.permission != Some(Permission::Denied));
+    let rings = |device: &Reachability| decide_device(setting, device.quiet) == Verdict::Deliver;
+    if with_token().next().is_none() {
         Some(Unreached::NoPhone)
-    } else if showing.is_empty() {
+    } else if showing().next().is_none() {
         Some(Unreached::NotificationsOff)
-    } else if !showing.iter().any(|device| device.reachable) {
+    } else if !showing().any(|device| device.reachable) {
         Some(Unreached::NotReachable)
     } else if asks && !devices.iter().any(|device| device.state == DeviceState::Approver) {
         Some(Unreached::CannotApprove)
     } else {
-        (verdict != Verdict::Deliver).then_some(Unreached::Suppressed)
+        let reached = decide(setting, preference) == Verdict::Deliver && showing().any(rings);
+        (!reached).then_some(Unreached::Suppressed)
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::people::{MatchNumber, Permission};
-use crate::policy::{Suppression, Verdict};
+use crate::policy::{Preference, Setting};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -247,25 +247,37 @@ fn reach() {
         has_token: true,
         reachable: true,
         permission: Some(Permission::Allowed),
+        quiet: false,
     };
     let silent = Reachability { permission: Some(Permission::Denied), ..phone };
     let unseen = Reachability { reachable: false, ..phone };
     let receiver = Reachability { state: DeviceState::ReceiveOnly, permission: None, ..phone };
     let tokenless = Reachability { has_token: false, ..phone };
-    let off = Verdict::Suppress(Suppression::MutedByUser);
-    for (devices, asks, verdict, expected) in [
+    let quiet = Reachability { quiet: true, ..phone };
+    let (off, on) = ((Setting::Enabled, Preference::Off), (Setting::Enabled, Preference::On));
+    let (forced, gone) = ((Setting::Enforced, Preference::Off), (Setting::Disabled, Preference::On));
+    for (devices, asks, policy, expected) in [
         (vec![], false, off, Some(Unreached::NoPhone)),
         (vec![tokenless], false, off, Some(Unreached::NoPhone)),
         (vec![silent, tokenless], false, off, Some(Unreached::NotificationsOff)),
         (vec![silent, unseen], false, off, Some(Unreached::NotReachable)),
         (vec![receiver], true, off, Some(Unreached::CannotApprove)),
         (vec![receiver], false, off, Some(Unreached::Suppressed)),
-        (vec![receiver], false, Verdict::Deliver, None),
-        (vec![receiver, tokenless], true, Verdict::Deliver, None),
-        (vec![phone, silent], true, Verdict::Deliver, None),
+        (vec![receiver], false, gone, Some(Unreached::Suppressed)),
+        (vec![receiver], false, on, None),
+        (vec![receiver], false, forced, None),
+        (vec![receiver, tokenless], true, on, None),
+        (vec![phone, silent], true, on, None),
+        // One that is quiet rings for what is enforced only; another one rings for it.
+        (vec![quiet], false, on, Some(Unreached::Suppressed)),
+        (vec![quiet, silent], false, on, Some(Unreached::Suppressed)),
+        (vec![quiet], false, forced, None),
+        (vec![quiet, receiver], false, on, None),
     ] {
-        assert_eq!(unreached(asks, verdict, &devices), expected, "{devices:?} {asks} {verdict:?}");
+        let (setting, preference) = policy;
+        assert_eq!(unreached(asks, setting, preference, &devices), expected, "{devices:?} {asks} {policy:?}");
     }
+    assert_eq!(Unreached::ALL.map(|reason| Unreached::from_name(reason.name())), Unreached::ALL.map(Some));
 }
 
 /// A configuration in which nobody could ever approve, or have a phone, is refused.

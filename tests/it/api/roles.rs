@@ -19,10 +19,12 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 47] = [
+const TABLE: [Row; 49] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
+    Row("GET",    "/reach",                         "",       [200, 200, 200, 403]),
+    Row("GET",    "/reach/{type}",                  "",       [200, 200, 200, 403]),
     Row("GET",    "/me/preferences",                "",       [200, 200, 200, 200]),
     Row("PUT",    "/me/preferences/{type}",         "",       [200, 200, 200, 200]),
     Row("POST",   "/me/preferences/turn-off-all",   "",       [200, 200, 200, 200]),

@@ -6,6 +6,7 @@ mod outbox;
 pub mod phones;
 mod preferences;
 mod races;
+mod reach;
 mod requests;
 mod seen;
 mod settings;
