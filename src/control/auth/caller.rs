@@ -16,7 +16,7 @@ use crate::event::{Timestamp, UserId, WorkspaceId};
 /// Who calls, as their token says. It exists only for a token whose signature, issuer, audience and times are right.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The person: the id that upstream puts on Kafka, in each of their workspaces.
+    /// The person: the id that upstream puts on Kafka, in each of their workspaces. Of a service that is an operator its client's id.
     pub user: UserId,
     /// Whether they may do what spans workspaces.
     pub operator: bool,
@@ -160,22 +160,28 @@ impl Meaning {
 
     /// Whom verified claims name.
     pub(super) fn caller(&self, claims: &Map<String, Value>, validity: Validity) -> Result<Caller, Refusal> {
-        let user = self.user.of(claims).ok_or_else(|| no(&self.user))?;
-        let user = user.as_str().and_then(|text| UserId::new(text).ok()).ok_or_else(|| unreadable(&self.user))?;
+        let holds = |(claim, value): &(Claim, String)| claim.of(claims).is_some_and(|found| says(found, value));
+        let operator = self.operator.as_ref().is_some_and(holds);
+        let (user, memberships) = match self.user.of(claims) {
+            Some(found) => {
+                let user = found.as_str().and_then(|text| UserId::new(text).ok());
+                (user.ok_or_else(|| unreadable(&self.user))?, self.memberships(claims)?)
+            }
+            // A service's own token, by client credentials: nobody's, and in no workspace.
+            None if operator => (service(claims).ok_or_else(|| no(&self.user))?, BTreeMap::new()),
+            None => return Err(no(&self.user)),
+        };
         let acr: Vec<String> =
             self.acr.of(claims).and_then(texts).unwrap_or_default().into_iter().map(str::to_owned).collect();
         Ok(Caller {
             user,
-            operator: self
-                .operator
-                .as_ref()
-                .is_some_and(|(claim, value)| claim.of(claims).is_some_and(|found| says(found, value))),
+            operator,
             auth_time: validity.auth_time,
             phishing_resistant: acr.iter().any(|acr| self.acr_phishing_resistant.contains(acr)),
             acr,
             issued_at: validity.issued_at,
             valid_until: validity.valid_until,
-            memberships: self.memberships(claims)?,
+            memberships,
         })
     }
 
@@ -221,6 +227,12 @@ impl Meaning {
             }
         }
     }
+}
+
+/// What a service is called whose token is nobody's: by the client's id (RFC 9068 §2.2, OpenID Connect Core §2), or the subject.
+fn service(claims: &Map<String, Value>) -> Option<UserId> {
+    let named = ["client_id", "azp", "sub"].into_iter().filter_map(|name| claims.get(name)?.as_str());
+    named.filter_map(|text| UserId::new(text).ok()).next()
 }
 
 /// Whether a claim is the value or contains it. A truth is its word.

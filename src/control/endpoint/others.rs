@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 
 use super::devices::{Devices, listed, seen};
 use super::{actor, person};
-use crate::control::auth::{Action, Member, Target};
+use crate::control::auth::{Action, Caller, Member, Refusal, Target};
 use crate::control::condition::Conditions;
 use crate::control::input::{Named, device, user};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
-use crate::people::Person;
+use crate::event::WorkspaceId;
+use crate::people::{Actor, ActorRole, Person, Role};
 
 /// Whether a phone is meant to go even where it is the last one that may approve.
 pub(in crate::control) struct EvenTheLast(bool);
@@ -177,17 +178,28 @@ pub(in crate::control) async fn reset(
 /// Issue a ticket
 ///
 /// Good for one phone of that person, for ten minutes, together with their own sign-in. Those before count no more. Nobody issues one to
-/// themselves. The audit trail says who did.
+/// themselves. Operators may for anybody, in any workspace, which is what upstream's own service is. The audit trail says who did.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/tickets", tag = "People",
     params(("workspace" = String, Path, description = "The workspace's id."),
         ("user" = String, Path, description = "The person's id, percent-encoded.")),
     responses((status = 200, description = "The ticket.", body = Ticket)))]
 pub(in crate::control) async fn ticket(
     State(api): State<Api>,
-    member: Member,
-    Named((_, id)): Named<(String, String)>,
+    caller: Caller,
+    Named((workspace, id)): Named<(String, String)>,
 ) -> Result<Json<Ticket>, Problem> {
-    let person = whom(&api, &member, Action::IssueTicket, &id).await?;
-    let issued = api.policy().devices().ticket(&person, &actor(&member), api.now()).await?;
+    let workspace = WorkspaceId::new(workspace).map_err(|_| Refusal::NoWorkspace)?;
+    let (person, by) = if caller.operator {
+        let person = Person { workspace, user: user(&id)? };
+        if person.user == caller.user {
+            let (role, action) = (Role::User, Action::IssueTicket);
+            return Err(Refusal::NotAllowed { role, action, target: Target::Oneself }.into());
+        }
+        (person, Actor { id: caller.user, role: ActorRole::Operator })
+    } else {
+        let member = caller.in_workspace(&workspace)?;
+        (whom(&api, &member, Action::IssueTicket, &id).await?, actor(&member))
+    };
+    let issued = api.policy().devices().ticket(&person, &by, api.now()).await?;
     Ok(Json(Ticket { ticket: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) }))
 }

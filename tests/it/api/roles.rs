@@ -159,9 +159,10 @@ over_both! {
                     assert_eq!((answer.status, answer.problem()), (404, "no-workspace"), "{told} in {foreign}");
                 }
             }
-            // The owner of another workspace, and an operator who belongs to none, are nobody here.
+            // The owner of another workspace, and an operator who belongs to none, are nobody here; but operators issue tickets.
             for stranger in ["elsewhere", "operator"] {
-                assert_eq!(call(stranger, "acme", "jonas").status().await, 404, "{stranger} {method} {path}");
+                let expected = if (stranger, path) == ("operator", "/users/{user}/tickets") { 200 } else { 404 };
+                assert_eq!(call(stranger, "acme", "jonas").status().await, expected, "{stranger} {method} {path}");
             }
             let mut nobody = served.call(method, &address(path, "acme", "jonas"));
             if let Some(body) = body_of(path) {
@@ -185,6 +186,15 @@ over_both! {
             assert_eq!(served.call_as("operator", method, &path).json(&body).status().await, 200, "{method} {path}");
             assert_eq!(served.call(method, &path).json(&body).answer().await.problem(), "no-token");
         }
+        // Not to themselves, whoever they are; and the trail says by which right.
+        let own = address("/users/{user}/tickets", "acme", "otto");
+        assert_eq!(served.call_as("operator", "POST", &own).status().await, 403);
+        let issued = address("/users/{user}/tickets", "acme", "ada");
+        assert_eq!(served.call_as("operator", "POST", &issued).status().await, 200);
+        let trail = served.get("owner", "/v1/workspaces/acme/audit?limit=1").await.body;
+        let newest = &trail["entries"][0];
+        let said = [&newest["action"], &newest["actor_role"], &newest["actor"], &newest["user"]];
+        assert_eq!(said, ["ticket_issued", "operator", "otto", "ada"]);
         for (method, path, problem) in OF_PHONES {
             for persona in PERSONAS {
                 let mut call = served.call_as(persona, method, &address(path, "acme", "jonas"));

@@ -206,3 +206,26 @@ fn every_refusal_is_told_apart() {
         assert!(problem.detail.ends_with('.') && problem.detail == refusal.to_string(), "{refusal:?}");
     }
 }
+
+#[test]
+fn a_service_is_an_operator_without_being_anybody() {
+    // Upstream's own token, by client credentials: without the user's claim it is known by its client's id, and belongs to no workspace.
+    // Whoever is no operator needs a user.
+    let changes = json!({"operator_claim": "operator", "operator_value": "true", "user_claim": "email", "workspace": "acme",
+        "roles_claim": "roles"});
+    let named = |claims: Value| caller(changes.clone(), claims).map(|caller| caller.user.as_str().to_owned());
+    assert_eq!(named(json!({"operator": true, "client_id": "up", "azp": "a", "sub": "s"})), Ok("up".to_owned()));
+    assert_eq!(named(json!({"operator": true, "azp": "a", "sub": "s"})), Ok("a".to_owned()));
+    assert_eq!(named(json!({"operator": true, "client_id": "not an id", "sub": "s"})), Ok("s".to_owned()));
+    assert_eq!(
+        named(json!({"operator": true, "email": "ada@acme", "client_id": "up", "roles": ["user"]})),
+        Ok("ada@acme".to_owned())
+    );
+    for refused in
+        [json!({"operator": false, "client_id": "up"}), json!({"client_id": "up"}), json!({"operator": true})]
+    {
+        assert_eq!(named(refused), Err(Refusal::NoClaim("email".into())));
+    }
+    let service = caller(changes.clone(), json!({"operator": true, "client_id": "up", "roles": ["owner"]})).unwrap();
+    assert_eq!(service.in_workspace(&workspace("acme")), Err(Refusal::NoWorkspace), "whatever roles it says it has");
+}
