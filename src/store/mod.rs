@@ -47,8 +47,8 @@ pub use policy::{Policy, open, open_with};
 pub use reach::{Reach, ReachOfType, UnreachedPerson};
 pub use requests::{Answered, PENDING_MAX, Projected, Requests, Taken};
 pub use retention::{
-    ACTIVITY_KEPT, AUDIT_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT,
-    SINGLE_USE_KEPT,
+    ACTIVITY_KEPT, AUDIT_KEPT, ERASED_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT,
+    SEEN_KEPT, SINGLE_USE_KEPT,
 };
 pub use schema::{Migrated, migrate};
 pub use settings::InForce;

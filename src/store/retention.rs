@@ -31,6 +31,8 @@ pub const NOTICES_KEPT: Duration = ACTIVITY_KEPT;
 /// What became of people at upstream, by its id: longer than a record of it may be read again (`lifecycle.proto`: 30 days after it happened,
 /// at most 10 minutes in the future).
 pub const LIFECYCLE_KEPT: Duration = REQUESTS_KEPT;
+/// That somebody was erased: longer than an event or an outcome from before may be read again.
+pub const ERASED_KEPT: Duration = REQUESTS_KEPT;
 /// An idempotency key: longer than an app repeats a registration.
 pub const IDEMPOTENCY_KEPT: Duration = DAY;
 /// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
@@ -40,7 +42,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 11] = [
+const SWEEPS: [(&str, Duration); 12] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -84,6 +86,11 @@ const SWEEPS: [(&str, Duration); 11] = [
             (SELECT workspace, id, what, user_id FROM lifecycle WHERE begun_at < $1 ORDER BY begun_at LIMIT $2) RETURNING 1",
         LIFECYCLE_KEPT,
     ),
+    (
+        "DELETE FROM erased_people WHERE (workspace, user_id) IN
+            (SELECT workspace, user_id FROM erased_people WHERE erased_at < $1 ORDER BY erased_at LIMIT $2) RETURNING 1",
+        ERASED_KEPT,
+    ),
 ];
 
 impl Admin {
@@ -99,7 +106,8 @@ impl Admin {
 
     /// Erases everything about a person but ids: those in the audit trail; their version, by which caches know that what they hold is
     /// old; and, for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew. What awaits their answer
-    /// is cancelled first: upstream hears the end of it.
+    /// is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is remembered that they were erased, so that what Kafka holds
+    /// from before brings nothing back.
     pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Announced, Unavailable> {
         let mut race = Race::default();
         loop {
@@ -116,6 +124,7 @@ impl Admin {
         work.raise_user(person).await?;
         work.cancel_all(person, at).await?;
         work.forget(person).await?;
+        work.mark_erased(person, at).await?;
         let what = Audited::PersonErased { user: person.user.clone() };
         work.audit(&person.workspace, actor, at, what).await?;
         work.commit().await
@@ -132,6 +141,22 @@ impl Database {
 }
 
 impl Work {
+    /// What happened to the person until then is nobody's any more.
+    async fn mark_erased(&mut self, person: &Person, at: Timestamp) -> Result<(), sqlx::Error> {
+        const MARK: &str = "INSERT INTO erased_people (workspace, user_id, erased_at) VALUES ($1, $2, $3)
+            ON CONFLICT (workspace, user_id) DO UPDATE SET erased_at = excluded.erased_at
+            WHERE erased_people.erased_at < excluded.erased_at";
+        let [workspace, user] = of(person);
+        self.tx.execute(MARK.into(), &[workspace, user, Arg::Int(at.as_millis())]).await
+    }
+
+    /// Whether the person was erased at that moment or later.
+    pub(super) async fn erased_since(&mut self, person: &Person, at: Timestamp) -> Result<bool, sqlx::Error> {
+        const READ: &str = "SELECT 1 FROM erased_people WHERE workspace = $1 AND user_id = $2 AND erased_at >= $3";
+        let [workspace, user] = of(person);
+        Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Int(at.as_millis())]).await?.is_empty())
+    }
+
     async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
         const FORGET: [&str; 13] = [
             "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",

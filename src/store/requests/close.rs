@@ -103,6 +103,7 @@ impl Requests {
             None => {
                 let origin = Origin { record_key: record_key.map(<[u8]>::to_vec), traceparent: None };
                 work.close_unseen(id, &origin, until, now).await?;
+                work.happened(&closed(id, ClosedReason::Cancelled, now)).await?;
             }
         }
         Ok((true, work.commit().await?))
@@ -156,7 +157,8 @@ impl Work {
         Ok(rows.len() as u64)
     }
 
-    async fn close_unseen(
+    /// Closes a request that never opened: nothing of it is kept but ids.
+    pub(super) async fn close_unseen(
         &mut self,
         id: &RequestId,
         origin: &Origin,
@@ -181,7 +183,6 @@ impl Work {
             Arg::Text(&decision_id),
             Arg::Int(told),
         ];
-        self.tx.execute(PUT.into(), &row).await?;
-        self.happened(&closed(id, ClosedReason::Cancelled, now)).await
+        self.tx.execute(PUT.into(), &row).await
     }
 }

@@ -59,10 +59,12 @@ impl Requests {
 }
 
 impl Work {
-    /// Adds to a person's last 30 days; false if it was there.
+    /// Adds to a person's last 30 days; false if it was there, or is from before the person was erased.
     pub(super) async fn add_activity(&mut self, activity: &Activity) -> Result<bool, sqlx::Error> {
         const ADD: &str = "INSERT INTO activity (workspace, user_id, at, what, type, event, device, reason)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id";
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS
+                (SELECT 1 FROM erased_people WHERE workspace = $1 AND user_id = $2 AND erased_at >= $3)
+            ON CONFLICT DO NOTHING RETURNING id";
         let row = [
             Arg::Text(activity.person.workspace.as_str()),
             Arg::Text(activity.person.user.as_str()),

@@ -12,7 +12,8 @@ use crate::store::work::{Race, Touched, Work};
 pub enum Projected {
     /// It is open, and upstream hears whom it asks.
     Open,
-    /// It was over when it came, and upstream hears that: its time had passed, or a newer one of its source is here.
+    /// It was over when it came, and upstream hears that: its time had passed, a newer one of its source is here, or whom it asks was erased
+    /// since.
     Closed(ClosedReason),
     /// It is here already, open or not; nothing was written.
     Known,
@@ -48,6 +49,12 @@ impl Requests {
         let mut work = self.inner.store.database.work().await?;
         if !work.tx.rows(KNOWN.into(), &of(&id)).await?.is_empty() {
             return Ok((Projected::Known, Touched::default()));
+        }
+        if work.erased_since(&new.person, new.occurred_at).await? {
+            // Nobody is asked, nothing of it is kept but ids, and upstream hears that.
+            let origin = Origin { record_key: new.record_key.clone(), traceparent: new.traceparent.clone() };
+            work.close_unseen(&id, &origin, new.expires_at, now).await?;
+            return Ok((Projected::Closed(ClosedReason::Cancelled), work.commit().await?));
         }
         let mut over = (new.expires_at <= now).then_some(ClosedReason::Expired);
         if over.is_none() {

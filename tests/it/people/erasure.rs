@@ -1,14 +1,15 @@
 //! What is kept for how long, and what is left of somebody who is erased.
 use watchbell::event::{DeviceId, NotificationType};
-use watchbell::people::{Audited, Projection, Verb};
+use watchbell::people::codec_outcome::JobEnded;
+use watchbell::people::{Activity, Audited, ClosedReason, Happening, Projection, Verb};
 use watchbell::policy::{Preference, UserEntry};
 use watchbell::seam::{OutboxTopic, PolicySource as _};
 use watchbell::store::{
-    ACTIVITY_KEPT, AUDIT_KEPT, Announced, OUTBOX_KEPT, Policy, Projected, REQUESTS_KEPT, migrate, open,
+    ACTIVITY_KEPT, AUDIT_KEPT, Announced, ERASED_KEPT, OUTBOX_KEPT, Policy, Projected, REQUESTS_KEPT, migrate, open,
 };
 
 use super::support::{Broker, after, answer, enrol_ada, heard, id_of, published, sign_in};
-use crate::store_support::{AT, Kind, Place, admin, ask, hears, over_both, person, until, user, ws};
+use crate::store_support::{AT, Kind, Place, admin, ask, event, hears, over_both, person, until, user, ws};
 use crate::support::SOON;
 use crate::support::services::shared_redis;
 
@@ -53,6 +54,49 @@ over_both! {
         for theirs in ["token-d1", "Pixel", "Payroll", "203.0.113.9", "statement-of", "key-of"] {
             assert!(!left.iter().any(|row| row.contains(theirs) && !row.contains("bob")), "{theirs} in {left:#?}");
         }
+    }
+
+    /// What Kafka still holds from before an erasure brings nothing back: neither an outcome that is read late nor an event that asks, of
+    /// which upstream hears the end. What happens to the same person afterwards is kept as anybody's.
+    async fn what_is_read_late_brings_nobody_back(policy: Policy, place: &Place) {
+        enrol_ada(place, &policy).await;
+        let (ada, bob, requests) = (person("acme", "ada"), person("acme", "bob"), policy.requests());
+        policy.admin().erase(&ada, &admin("root"), after(10)).await.unwrap();
+        let ended = |who: &watchbell::people::Person, at| JobEnded {
+            activity: Activity {
+                person: who.clone(),
+                at: after(at),
+                what: Happening::Suppressed,
+                kind: NotificationType::IdentityVerification,
+                event: event("e1"),
+                device: None,
+                reason: "muted_by_user".into(),
+            },
+            notice: Some(watchbell::people::NoticeKind::Muted),
+        };
+        assert!(requests.ended(&[ended(&ada, 10), ended(&bob, 10)], true, after(11)).await.unwrap());
+        assert!(requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
+        assert_eq!(requests.recent(&bob, None, 9).await.unwrap().items.len(), 1);
+        let late = sign_in(&ada, "e1", after(5));
+        let closed = Projected::Closed(ClosedReason::Cancelled);
+        assert_eq!(requests.project(&late, after(12)).await.unwrap(), closed);
+        assert_eq!(requests.project(&late, after(13)).await.unwrap(), Projected::Known);
+        assert_eq!(requests.request(&id_of(&late)).await.unwrap().unwrap().detail, None);
+        assert!(requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
+        let rows = place.dump(&["requests", "activity"]).await;
+        assert!(!rows.iter().any(|row| row.contains("Payroll") || row.contains("Lisbon")), "{rows:#?}");
+        assert_eq!(heard(&published(&policy).await.decisions(), "e1"), ["Cancelled"]);
+
+        assert_eq!(requests.project(&sign_in(&ada, "e2", after(20)), after(21)).await.unwrap(), Projected::Open);
+        assert!(requests.ended(&[ended(&ada, 20)], true, after(21)).await.unwrap());
+        assert_eq!(requests.recent(&ada, None, 9).await.unwrap().items.len(), 1);
+        // Erased again, later, and forgotten as such when nothing from before can come any more.
+        policy.admin().erase(&ada, &admin("root"), after(30)).await.unwrap();
+        assert_eq!(place.dump(&["erased_people"]).await.len(), 1);
+        policy.admin().sweep(after(30).plus(ERASED_KEPT)).await.unwrap();
+        assert_eq!(place.dump(&["erased_people"]).await.len(), 1);
+        policy.admin().sweep(after(30).plus(ERASED_KEPT + std::time::Duration::from_millis(1))).await.unwrap();
+        assert!(place.dump(&["erased_people"]).await.is_empty());
     }
 
     /// Each kind of row is kept for as long as is said and no longer; what is open or not published is kept for ever.
