@@ -112,6 +112,7 @@ impl Load {
                 nanos: now.subsec_nanos() as i32,
             }),
             expires_at: None,
+            test: false,
             body: Some(body(kind)),
         };
         self.buffer.clear();

@@ -56,3 +56,7 @@ notice-reset-title = Deine Telefone wurden zurückgesetzt
 notice-reset = Keines deiner Telefone kann Anfragen bestätigen, bis du es neu einrichtest. Hast du das nicht veranlasst, dann melde es.
 notice-not-me-title = Eine Anfrage wurde gemeldet
 notice-not-me = Jemand aus deinem Arbeitsbereich sagt, dass eine Anfrage nicht von ihm stammt.
+
+## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
+test-title = Ein Test deiner Benachrichtigungen
+test = Du hast dir das selbst geschickt. Es ist nichts zu tun.

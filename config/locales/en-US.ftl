@@ -65,3 +65,7 @@ notice-reset-title = Your phones were reset
 notice-reset = None of your phones can approve requests until you set it up again. If you did not ask for this, say so.
 notice-not-me-title = A request was reported
 notice-not-me = Somebody in your workspace says that a request was not theirs.
+
+## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
+test-title = A test of your notifications
+test = You sent this to yourself. It asks nothing of you.

@@ -56,3 +56,7 @@ notice-reset-title = Se restablecieron tus teléfonos
 notice-reset = Ninguno de tus teléfonos puede aprobar solicitudes hasta que lo configures de nuevo. Si no lo pediste, avísanos.
 notice-not-me-title = Se denunció una solicitud
 notice-not-me = Una persona de tu espacio de trabajo dice que una solicitud no era suya.
+
+## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
+test-title = Una prueba de tus notificaciones
+test = Te la enviaste tú. No tienes que hacer nada.

@@ -56,3 +56,7 @@ notice-reset-title = スマートフォンがリセットされました
 notice-reset = 再設定するまで、どのスマートフォンでもリクエストを承認できません。心当たりがない場合は、お知らせください。
 notice-not-me-title = リクエストについての報告
 notice-not-me = ワークスペースのメンバーが、心当たりのないリクエストがあったと報告しました。
+
+## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
+test-title = 通知のテスト
+test = ご自身で送信したテストです。操作は必要ありません。

@@ -96,6 +96,7 @@ impl Inner {
                 kind: NotificationType::IdentityVerification,
                 event: "",
                 number_required: false,
+                test: false,
             },
             expires_at: push.nonce.expires_at,
             attempts: 0,

@@ -27,7 +27,7 @@ pub(super) struct DecisionsCommand {
     follow: Follow,
 }
 
-/// Print how jobs end (accepted, suppressed, expired, …), a line of JSON for each record, until Ctrl-C.
+/// Print how jobs end (accepted, suppressed, expired, …) and what phones showed, a line of JSON for each record, until Ctrl-C.
 #[derive(Args)]
 pub(super) struct OutcomesCommand {
     #[command(flatten)]
@@ -144,6 +144,19 @@ fn decision(decision: wire::Decision) -> Value {
 /// An outcome's line.
 fn outcome(outcome: wire::Outcome) -> Value {
     let job = <[u8; 16]>::try_from(outcome.job_id.as_slice()).map(|bytes| uuid::Uuid::from_bytes(bytes).to_string());
+    if outcome.seen_at.is_some() {
+        // No ending: what a phone showed.
+        return json!({
+            "at": time(outcome.seen_at),
+            "workspace": outcome.workspace_id,
+            "type": word(outcome.r#type().as_str_name(), "NOTIFICATION_TYPE_"),
+            "event": outcome.event_id,
+            "user": outcome.user_id,
+            "device": outcome.device_id,
+            "job": job.ok(),
+            "seen": true,
+        });
+    }
     let mut line = json!({
         "at": time(outcome.ended_at),
         "workspace": outcome.workspace_id,
@@ -212,5 +225,11 @@ mod tests {
         assert_eq!((&line["ending"], &line["type"]), (&json!("no_device"), &json!("otp_received")));
         assert_eq!(line["job"], "00000000-0000-0000-0000-000000000000");
         assert!(line.get("notice").is_none());
+        let seen_at = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+        let line = outcome(wire::Outcome { seen_at, device_id: "d1".into(), ..Default::default() });
+        assert_eq!(
+            (&line["seen"], &line["at"], line.get("ending")),
+            (&json!(true), &json!("1970-01-01T00:00:01Z"), None)
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::event::{
 use wire::{domain_notice, domain_type, wire_notice, wire_time, wire_type};
 
 /// The newest schema of a job that this code knows.
-pub const JOB_SCHEMA: u32 = 2;
+pub const JOB_SCHEMA: u32 = 3;
 
 /// Why bytes are no job that this worker can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,11 +131,12 @@ const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     }
 }
 
-/// The schema that a job of this kind needs: a worker that knows no notices lets them wait.
-const fn schema(kind: PushKind) -> u32 {
-    match kind {
-        PushKind::Show | PushKind::Withdraw => 1,
-        PushKind::Notice => 2,
+/// The schema that a job of this kind needs: a worker that knows no notices, or no tests, lets them wait.
+const fn schema(kind: PushKind, test: bool) -> u32 {
+    match (kind, test) {
+        (PushKind::Show | PushKind::Withdraw, true) => 3,
+        (PushKind::Show | PushKind::Withdraw, false) => 1,
+        (PushKind::Notice, _) => 2,
     }
 }
 
@@ -159,9 +160,9 @@ pub fn encode_notice(notice: &Notice, user: &UserId, device: &DeviceId, buffer: 
 
 /// Appends a job's bytes.
 pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
-    let (body, number_required) = match &job.subject {
-        Subject::Event(event) => (Some(job_body(&event.body)), event.number_required),
-        Subject::Withdrawal(_) | Subject::Notice(_) => (None, false),
+    let (body, number_required, test) = match &job.subject {
+        Subject::Event(event) => (Some(job_body(&event.body)), event.number_required, event.test),
+        Subject::Withdrawal(_) | Subject::Notice(_) => (None, false, false),
     };
     let kind = match job.kind {
         PushKind::Show => wire::PushKind::Show,
@@ -169,7 +170,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         PushKind::Notice => wire::PushKind::Notice,
     };
     let record = wire::PushJob {
-        schema: schema(job.kind),
+        schema: schema(job.kind, test),
         workspace_id: job.subject.workspace().as_str().to_owned(),
         r#type: wire_type(job.subject.kind()).into(),
         event_id: job.subject.event().as_str().to_owned(),
@@ -192,6 +193,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         traceparent: job.traceparent.as_deref().unwrap_or_default().to_owned(),
         body,
         notice: job.subject.notice().map_or(wire::SystemNotice::Unspecified, wire_notice).into(),
+        test,
     };
     buffer.reserve(record.encoded_len());
     record.encode_raw(buffer);
@@ -270,7 +272,7 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
                 Ok(_) => return Err(malformed("its body is of another type")),
                 Err(error) => return Err(JobError::Malformed(error.to_string())),
             };
-            let (recipients, number_required) = (vec![user.clone()], job.number_required);
+            let (recipients, number_required, test) = (vec![user.clone()], job.number_required, job.test);
             Subject::Event(Arc::new(Event {
                 id: event,
                 workspace,
@@ -278,6 +280,7 @@ pub fn decode_job(bytes: &[u8]) -> Result<PushJob, JobError> {
                 occurred_at,
                 expires_at,
                 number_required,
+                test,
                 body,
             }))
         }

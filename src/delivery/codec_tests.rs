@@ -29,6 +29,7 @@ fn job(kind: PushKind) -> PushJob {
             occurred_at: at,
             expires_at: at.plus(Duration::from_secs(60)),
             number_required: true,
+            test: false,
             body: Body::TrustedDevice {
                 device_name: "Pixel 8".into(),
                 browser: "Firefox".into(),
@@ -76,11 +77,11 @@ fn newer_schema() {
     let mut bytes = Vec::new();
     encode_job(&job(PushKind::Show), &mut bytes);
     let mut newer = wire::PushJob::decode(&*bytes).unwrap();
-    newer.schema = 3;
+    newer.schema = JOB_SCHEMA + 1;
     newer.body = None;
     let expected = Timestamp(1_800_000_060_123);
     let read = |job: &wire::PushJob| match decode_job(&job.encode_to_vec()) {
-        Err(JobError::Newer { schema: 3, expires_at, named }) if expires_at == expected => {
+        Err(JobError::Newer { schema, expires_at, named }) if (schema, expires_at) == (JOB_SCHEMA + 1, expected) => {
             named.map(|named| named.id())
         }
         other => panic!("{other:?}"),
@@ -164,8 +165,20 @@ fn a_notices_schema() {
     // What says nothing that this worker knows is no job of this schema, and no event's ending in a newer one.
     let mut unknown = wire::PushJob { notice: 77, ..wire::PushJob::decode(&*bytes).unwrap() };
     assert!(matches!(decode_job(&unknown.encode_to_vec()), Err(JobError::Malformed(_))));
-    unknown.schema = 3;
+    unknown.schema = JOB_SCHEMA + 1;
     assert!(matches!(decode_job(&unknown.encode_to_vec()), Err(JobError::Newer { named: None, .. })));
+}
+
+/// So has a test's: a worker that knows no tests would show it as what it is not.
+#[test]
+fn a_tests_schema() {
+    let show = job(PushKind::Show);
+    let Subject::Event(event) = &show.subject else { panic!() };
+    let test = PushJob { subject: Subject::Event(Arc::new(Event { test: true, ..(**event).clone() })), ..show.clone() };
+    let mut bytes = Vec::new();
+    encode_job(&test, &mut bytes);
+    assert_eq!(wire::PushJob::decode(&*bytes).unwrap().schema, 3);
+    assert_eq!(decode_job(&bytes), Ok(test));
 }
 
 /// Only decided and closed are final.

@@ -81,6 +81,8 @@ pub struct Reference<'a> {
     pub event: &'a str,
     /// Whether approving needs the number (never the number).
     pub number_required: bool,
+    /// Whether the event is a test.
+    pub test: bool,
 }
 
 impl<'a> Reference<'a> {
@@ -92,6 +94,7 @@ impl<'a> Reference<'a> {
             kind: event.kind(),
             event: event.id.as_str(),
             number_required: event.number_required,
+            test: event.test,
         }
     }
 
@@ -103,6 +106,7 @@ impl<'a> Reference<'a> {
             kind: notice.kind,
             event: notice.id.as_str(),
             number_required: false,
+            test: false,
         }
     }
 }

@@ -124,7 +124,7 @@ fn check_envelope(
     let workspace =
         WorkspaceId::new(envelope.workspace_id).map_err(|why| DecodeError::BadId { field: "workspace_id", why })?;
     let recipients = check_recipients(envelope.recipients, limits)?;
-    let occurred_at = check_occurred_at(envelope.occurred_at, headers, now)?;
+    let (occurred_at, test) = (check_occurred_at(envelope.occurred_at, headers, now)?, envelope.test);
     let body = envelope.body.ok_or(DecodeError::NoBody)?;
     let lifetime = match &body {
         WireBody::Cancel(_) => CANCEL_LIFETIME,
@@ -149,7 +149,9 @@ fn check_envelope(
     if body.kind() != topic {
         return Err(DecodeError::WrongTopic { body: body.kind(), topic });
     }
-    Ok(Incoming::Event(Event { id, workspace, recipients, occurred_at, expires_at, number_required, body }))
+    // A test asks nothing, so there is nothing to type.
+    let number_required = number_required && !test;
+    Ok(Incoming::Event(Event { id, workspace, recipients, occurred_at, expires_at, number_required, test, body }))
 }
 
 /// The protobuf message within the Confluent frame, or the bytes themselves where there is none.

@@ -14,6 +14,7 @@ fn otp() -> wire::Event {
         recipients: vec!["u1".into()],
         occurred_at: Some(at(NOW.as_secs())),
         expires_at: None,
+        test: false,
         body: Some(WireBody::OtpReceived(wire::OtpReceived { account: "Bank".into(), service: "ACME".into() })),
     }
 }

@@ -113,6 +113,8 @@ pub struct Event {
     pub expires_at: Timestamp,
     /// Whether approving needs the number that upstream's screen shows.
     pub number_required: bool,
+    /// Whether it is a test that its recipient sent to themselves: it asks nothing, whatever its type.
+    pub test: bool,
     /// What happened.
     pub body: Body,
 }

@@ -107,6 +107,9 @@ struct Type {
 /// What a push says that only brings a nonce: title and body.
 const REACH: [Message; 2] = [Message::new("reach-title", &[]), Message::new("reach", &[])];
 
+/// What a test says in the place of its type's words: title and body.
+const TEST: [Message; 2] = [Message::new("test-title", &[]), Message::new("test", &[])];
+
 /// What stands for a name without a visible character.
 const UNNAMED: Message = Message::new("unnamed", &[]);
 
@@ -125,13 +128,29 @@ fn messages() -> impl Iterator<Item = Message> {
     let of_types =
         of_types.flat_map(|kind| std::iter::once(kind.title).chain(kind.withdrawn).chain(kind.bodies.iter().copied()));
     let of_notices = SystemNotice::ALL.into_iter().flat_map(notice::messages);
-    [UNNAMED, identity_verification::UNKNOWN_DEVICE].into_iter().chain(REACH).chain(of_types).chain(of_notices)
+    [UNNAMED, identity_verification::UNKNOWN_DEVICE]
+        .into_iter()
+        .chain(REACH)
+        .chain(TEST)
+        .chain(of_types)
+        .chain(of_notices)
 }
 
 /// Renders an event for the people of one language.
 pub fn render(event: &Event, workspace: &Workspace, locale: Locale, texts: &Texts) -> Notification {
     let wording = texts.wording(locale);
     let kind = event.kind();
+    if event.test {
+        // As loud as what it stands for, and without its buttons.
+        let [title, body] = TEST.map(|message| wording.text(message, &[]));
+        return Notification {
+            kind,
+            title,
+            body,
+            category: Category::Inform,
+            interruption: type_of(kind).interruption,
+        };
+    }
     Notification {
         kind,
         title: wording.text(type_of(kind).title, &[]),

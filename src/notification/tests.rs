@@ -16,6 +16,7 @@ fn event(body: Body, number_required: bool) -> Event {
         occurred_at: Timestamp::from_secs(1_800_000_000),
         expires_at: Timestamp::from_secs(1_800_000_300),
         number_required,
+        test: false,
         body,
     }
 }
@@ -70,6 +71,14 @@ fn catalogue() {
                     }
                 }
             }
+        }
+        for kind in NotificationType::ALL {
+            let body = bodies("Lumen").into_iter().find(|body| body.kind() == kind).unwrap();
+            let test = Event { test: true, ..event(body, kind.is_actionable()) };
+            let said = render(&test, &workspace(Detail::Full), locale, &texts);
+            let (category, interruption) = (said.category.name(), said.interruption);
+            writeln!(shown, "\n## test of {}: {} ({category}, {interruption:?})", kind.name(), said.title).unwrap();
+            writeln!(shown, "{}", said.body).unwrap();
         }
         for what in SystemNotice::ALL {
             let said = notice(NotificationType::TrustedDevice, what, locale, &texts);

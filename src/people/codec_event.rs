@@ -2,10 +2,14 @@
 //!
 //! The point: what is refused here is what the worker refuses, by the same rules, so that a request and its notification never part; only
 //! more of it is kept. The number and the addresses are for the store and the app: they do not print.
+use std::time::Duration;
+
+use prost::Message as _;
+
 use super::{MatchNumber, Person, Projection, RequestDetail, RequestId};
 use crate::event::wire::{self, event::Body};
 use crate::event::{
-    Cancel, DecodeError, Event, Headers, Incoming, Limits, NotificationType, Timestamp, decode_whole, text,
+    Cancel, DecodeError, Event, EventId, Headers, Incoming, Limits, NotificationType, Timestamp, decode_whole, text,
 };
 
 /// Where the names of long sources are made: a UUID of our own.
@@ -32,6 +36,7 @@ pub fn decode_asked(
     now: Timestamp,
 ) -> Result<Asked, DecodeError> {
     match decode_whole(payload, headers, topic, limits, now)? {
+        (Incoming::Event(event), _) if event.test => Ok(Asked::Requests(Vec::new())),
         (Incoming::Event(event), Some(body)) => requests(&event, body, headers, key),
         (Incoming::Event(_), None) => Err(DecodeError::NoBody),
         (Incoming::Cancel(cancel), _) => Ok(cancelled(cancel)),
@@ -65,6 +70,39 @@ fn cancelled(cancel: Cancel) -> Asked {
         event: cancel.event.clone(),
     };
     Asked::Cancelled(cancel.recipients.into_iter().map(id).collect(), cancel.until)
+}
+
+/// How long a test is worth showing, at most: whoever sent it waits for it.
+const TEST_LIFE: Duration = Duration::from_secs(5 * 60);
+
+/// The event of a test that a person sends to themselves. What its body says is shown nowhere.
+pub fn encode_test(person: &Person, kind: NotificationType, id: &EventId, now: Timestamp) -> Vec<u8> {
+    let name = || "Watchbell".to_owned();
+    let body = match kind {
+        NotificationType::IdentityVerification => {
+            Body::IdentityVerificationRequested(wire::IdentityVerificationRequested {
+                application: name(),
+                ..Default::default()
+            })
+        }
+        NotificationType::TrustedDevice => {
+            Body::TrustedDeviceRequested(wire::TrustedDeviceRequested { device_name: name(), ..Default::default() })
+        }
+        NotificationType::AccountSharing => {
+            Body::AccountShared(wire::AccountShared { account: name(), shared_by: name(), ..Default::default() })
+        }
+        NotificationType::OtpReceived => Body::OtpReceived(wire::OtpReceived { account: name(), service: name() }),
+    };
+    let event = wire::Event {
+        event_id: id.as_str().to_owned(),
+        workspace_id: person.workspace.as_str().to_owned(),
+        recipients: vec![person.user.as_str().to_owned()],
+        occurred_at: Some(wire::wire_time(now)),
+        expires_at: Some(wire::wire_time(now.plus(kind.default_lifetime().min(TEST_LIFE)))),
+        test: true,
+        body: Some(body),
+    };
+    event.encode_to_vec()
 }
 
 /// What the app may show, upstream's source and the number; `None` for what only informs.
@@ -119,8 +157,6 @@ const fn device_kind(kind: wire::DeviceKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use super::*;
     use crate::event::NotificationType::{IdentityVerification, OtpReceived, TrustedDevice};
 
@@ -134,6 +170,7 @@ mod tests {
             recipients: vec!["ada".into(), "jonas".into(), "ada".into()],
             occurred_at: Some(wire::wire_time(NOW)),
             expires_at: None,
+            test: false,
             body: Some(body),
         }
     }
@@ -186,6 +223,25 @@ mod tests {
         assert_eq!(decoded(&event_of(informs), OtpReceived), Ok(Asked::Requests(Vec::new())));
         let nothing = decode_asked(None, &Headers::new(), None, IdentityVerification, LIMITS, NOW);
         assert_eq!(nothing, Err(DecodeError::Empty));
+    }
+
+    #[test]
+    fn a_test_asks_nobody() {
+        // Of each type: the worker reads it as an event of that type which is a test, and the projector as nothing.
+        let person = Person {
+            workspace: crate::event::WorkspaceId::new("acme").unwrap(),
+            user: crate::event::UserId::new("ada").unwrap(),
+        };
+        for kind in NotificationType::ALL {
+            let bytes = encode_test(&person, kind, &EventId::new("test-1").unwrap(), NOW);
+            let headers = Headers::new();
+            let Ok(Incoming::Event(read)) = crate::event::decode(Some(&bytes), &headers, kind, LIMITS, NOW) else {
+                panic!()
+            };
+            assert!(read.test && !read.number_required && read.expires_at <= NOW.plus(TEST_LIFE), "{read:?}");
+            let asked = decode_asked(Some(&bytes), &headers, None, kind, LIMITS, NOW);
+            assert_eq!(asked, Ok(Asked::Requests(Vec::new())), "{kind:?}");
+        }
     }
 
     #[test]

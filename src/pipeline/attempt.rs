@@ -129,6 +129,7 @@ impl<'a> About<'a> {
                 kind: withdrawal.kind,
                 event: withdrawal.event.as_str(),
                 number_required: false,
+                test: false,
             },
             Self::Notice(notice, _) => Reference::of_notice(notice, workspace),
         }

@@ -361,6 +361,7 @@ pub(crate) fn otp(id: &str, recipients: &[&str]) -> wire::Event {
         recipients: recipients.iter().map(|user| (*user).to_owned()).collect(),
         occurred_at: Some(prost_types::Timestamp { seconds: NOW.as_secs(), nanos: 0 }),
         expires_at: None,
+        test: false,
         body: Some(wire::event::Body::OtpReceived(wire::OtpReceived {
             account: "Bank".into(),
             service: "ACME".into(),

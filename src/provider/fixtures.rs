@@ -65,6 +65,7 @@ pub(super) fn event(kind: NotificationType) -> Event {
         occurred_at: NOW,
         expires_at: NOW.plus(kind.default_lifetime()),
         number_required: kind.is_actionable(),
+        test: false,
         body,
     }
 }
@@ -123,6 +124,9 @@ pub(super) fn all_payloads(platform: Platform, body: impl Fn(&Push<'_>) -> serde
         );
     }
     let workspace = workspace(Detail::Minimal);
+    let test = Event { test: true, number_required: false, ..event(NotificationType::IdentityVerification) };
+    let rendered = render(&test, &workspace, Locale::EnUs, &texts);
+    show("a test".to_owned(), &push(device(&owner), &test, &workspace, Content::Show(&rendered)));
     let about = event(NotificationType::TrustedDevice);
     for what in SystemNotice::ALL {
         let said = notice(about.kind(), what, Locale::EnUs, &texts);

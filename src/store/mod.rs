@@ -28,6 +28,7 @@ mod retention;
 mod roles;
 mod round;
 mod schema;
+mod self_test;
 mod settings;
 mod telemetry;
 mod unreadable;
@@ -51,5 +52,6 @@ pub use retention::{
     SEEN_KEPT, SINGLE_USE_KEPT,
 };
 pub use schema::{Migrated, migrate};
+pub use self_test::{EnoughTests, SelfTest, TestStage};
 pub use settings::InForce;
 pub use write::{APP_BYTES_MAX, Change, DEVICES_MAX, DISPLAY_NAME_BYTES_MAX, LOCALE_BYTES_MAX, TOKEN_BYTES_MAX};

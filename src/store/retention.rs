@@ -42,7 +42,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 12] = [
+const SWEEPS: [(&str, Duration); 13] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -90,6 +90,11 @@ const SWEEPS: [(&str, Duration); 12] = [
         "DELETE FROM erased_people WHERE (workspace, user_id) IN
             (SELECT workspace, user_id FROM erased_people WHERE erased_at < $1 ORDER BY erased_at LIMIT $2) RETURNING 1",
         ERASED_KEPT,
+    ),
+    (
+        "DELETE FROM self_tests WHERE (workspace, user_id, id) IN
+            (SELECT workspace, user_id, id FROM self_tests WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1",
+        ACTIVITY_KEPT,
     ),
 ];
 
@@ -158,7 +163,7 @@ impl Work {
     }
 
     async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
-        const FORGET: [&str; 13] = [
+        const FORGET: [&str; 14] = [
             "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id = $2",
@@ -175,6 +180,7 @@ impl Work {
             "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM notices WHERE workspace = $1 AND (user_id = $2 OR about_user = $2)",
             "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM self_tests WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2",
         ];
         for sql in FORGET {

@@ -69,6 +69,7 @@ impl Scenes {
             recipients: scene.people.iter().map(|&person| person.to_owned()).collect(),
             occurred_at: Some(moment(now)),
             expires_at: scene.lives_s.map(|lives| moment(now + lives * 1000)),
+            test: false,
             body: Some(scene.body),
         };
         let key = if scene.people.len() == 1 { scene.people[0] } else { &event.event_id };

@@ -179,6 +179,7 @@ impl Typed {
             recipients: users,
             occurred_at: None,
             expires_at: None,
+            test: false,
             body: Some(body),
         };
         (Template { kind, event, lifetime: expires_in.map(|lifetime| lifetime.0), line: None }, production)

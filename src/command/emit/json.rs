@@ -197,6 +197,7 @@ fn wire_event(event: Event, cancels: Option<NotificationType>) -> Result<(wire::
         recipients: event.recipients,
         occurred_at: time("occurredAt", event.occurred_at)?,
         expires_at: time("expiresAt", event.expires_at)?,
+        test: false,
         body: Some(body),
     };
     Ok((event, kind))

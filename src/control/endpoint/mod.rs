@@ -11,6 +11,7 @@ mod phone;
 mod preferences;
 mod reach;
 mod requests;
+mod self_test;
 mod settings;
 
 pub(super) use devices::IDEMPOTENCY_KEY;
@@ -38,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(requests::request))
         .routes(routes!(requests::recent))
         .routes(routes!(requests::activity))
+        .routes(routes!(self_test::send_test))
+        .routes(routes!(self_test::test))
         .routes(routes!(devices::devices))
         .routes(routes!(devices::challenge))
         .routes(routes!(devices::register))

@@ -84,6 +84,9 @@ fn body(json: &mut Json, push: &Push<'_>) {
     json.raw(r#","event_id":"#).text(reference.event);
     json.raw(r#","job_id":"#).text(push.job.encode(&mut [0; 36]));
     json.raw(r#","expires_at":"#).number(push.expires_at.as_secs());
+    if reference.test {
+        json.raw(r#","test":true"#);
+    }
     json.raw(if reference.number_required { r#","number_required":true}"# } else { r#","number_required":false}"# });
 }
 

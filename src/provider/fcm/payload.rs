@@ -83,6 +83,9 @@ fn references(json: &mut Json, push: &Push<'_>) {
     json.raw(r#","job_id":"#).text(push.job.encode(&mut [0; 36]));
     json.raw(r#","expires_at":""#).number(push.expires_at.as_secs());
     json.raw(r#"","number_required":"#).text(if reference.number_required { "true" } else { "false" });
+    if reference.test {
+        json.raw(r#","test":"true""#);
+    }
 }
 
 #[cfg(test)]

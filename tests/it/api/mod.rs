@@ -12,5 +12,6 @@ mod process;
 mod projector;
 mod requests;
 mod roles;
+mod self_test;
 mod support;
 mod whole;

@@ -19,7 +19,7 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 49] = [
+const TABLE: [Row; 51] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
@@ -47,6 +47,8 @@ const TABLE: [Row; 49] = [
     Row("GET",    "/users/{user}/data",             "benita", [200, 200, 200, 403]),
     Row("GET",    "/users/{user}/data",             "samira", [200, 200, 403, 403]),
     Row("GET",    "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
+    Row("POST",   "/me/tests",                      "",       [200, 200, 200, 200]),
+    Row("GET",    "/me/tests/{test}",               "",       [404, 404, 404, 404]),
     Row("GET",    "/me/devices",                    "",       [200, 200, 200, 200]),
     Row("POST",   "/me/devices/challenges",         "",       [200, 200, 200, 200]),
     // Whoever may is asked for a proof: who may not would be told 403.
@@ -101,7 +103,7 @@ fn body_of(path: &str) -> Option<Value> {
         "/me/preferences/{type}" => Some(json!({"preference": "off"})),
         "/me/devices/{device}/quiet" => Some(json!({"quiet": true})),
         "/me/devices/{device}/name" => Some(json!({"name": "Mine"})),
-        "/me/devices/{device}/promotion" => Some(json!({})),
+        "/me/devices/{device}/promotion" | "/me/tests" => Some(json!({})),
         "/phone" => Some(json!({"platform": "apns", "app": "a", "token": "t", "locale": "en"})),
         "/phone/reached" => Some(json!({"nonce": "x"})),
         "/phone/seen" => Some(json!({"shown": []})),
@@ -118,6 +120,7 @@ fn address(path: &str, workspace: &str, user: &str) -> String {
         ("{type}", "identity_verification"),
         ("{device}", "phone"),
         ("{event}", "e1"),
+        ("{test}", "t1"),
     ];
     names.iter().fold(format!("{W}{path}"), |path, (name, value)| path.replace(name, value))
 }

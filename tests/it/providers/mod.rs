@@ -138,6 +138,7 @@ fn event(kind: NotificationType) -> Event {
         occurred_at: now,
         expires_at: now.plus(Duration::from_secs(300)),
         number_required: kind.is_actionable(),
+        test: false,
         body,
     }
 }

@@ -258,6 +258,7 @@ pub fn event(id: &str, recipients: &[&str], body: wire::event::Body) -> wire::Ev
         recipients: recipients.iter().map(|name| (*name).to_owned()).collect(),
         occurred_at: Some(prost_types::Timestamp { seconds: millis / 1000, nanos: (millis % 1000) as i32 * 1_000_000 }),
         expires_at: None,
+        test: false,
         body: Some(body),
     }
 }
