@@ -9,7 +9,8 @@ fn read(path: &str) -> String {
 
 /// Every name in the schemas: messages, fields, enums and their values.
 fn named() -> BTreeSet<String> {
-    let protos = ["event", "decision", "lifecycle", "types"].map(|name| read(&format!("proto/watchbell/v1/{name}.proto")));
+    let protos =
+        ["event", "decision", "lifecycle", "types"].map(|name| read(&format!("proto/watchbell/v1/{name}.proto")));
     let code = protos.iter().flat_map(|proto| proto.lines()).map(|line| line.split("//").next().unwrap_or_default());
     words(&code.collect::<Vec<_>>().join("\n")).map(str::to_owned).collect()
 }
