@@ -56,11 +56,14 @@ pub fn router(api: Api) -> Router {
     let people = people.route_layer(from_fn_with_state(api.clone(), gate::admit)).with_state(api.clone());
     let phones = endpoint::of_phones().split_for_parts().0;
     let phones = phones.route_layer(from_fn_with_state(api.clone(), phone::admit)).with_state(api.clone());
+    let any_phones = endpoint::of_any_phones().split_for_parts().0;
+    let any_phones = any_phones.route_layer(from_fn_with_state(api.clone(), phone::admit_any)).with_state(api.clone());
     let statements = endpoint::of_statements().split_for_parts().0.with_state(api.clone());
     let cors = cors(&api.config().cors_origins);
     let router = Router::new()
         .merge(people)
         .merge(phones)
+        .merge(any_phones)
         .merge(statements)
         .merge(docs::routes(&document))
         .route("/", get(docs::lead))

@@ -42,7 +42,8 @@ const REFUSALS: [(&str, &str, &str, bool); 11] = [
 
 /// The endpoints, each with its own words.
 fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(endpoint::routes()).merge(endpoint::of_phones()).merge(endpoint::of_statements())
+    let people = OpenApiRouter::new().merge(endpoint::routes());
+    people.merge(endpoint::of_phones()).merge(endpoint::of_any_phones()).merge(endpoint::of_statements())
 }
 
 /// The whole description.

@@ -49,6 +49,13 @@ pub enum Audited {
         /// About whom.
         user: UserId,
     },
+    /// Somebody said that what they were told of their devices was not them.
+    NotMe {
+        /// Who.
+        user: UserId,
+        /// With which of their devices.
+        device: DeviceId,
+    },
 }
 
 impl Audited {
@@ -63,6 +70,7 @@ impl Audited {
             Self::WorkspaceDeleted => "workspace_deleted",
             Self::PersonErased { .. } => "person_erased",
             Self::PersonExported { .. } => "person_exported",
+            Self::NotMe { .. } => "not_me",
         }
     }
 
@@ -75,7 +83,8 @@ impl Audited {
             | Self::TicketIssued { user }
             | Self::PersonRemoved { user }
             | Self::PersonErased { user }
-            | Self::PersonExported { user } => Some(user),
+            | Self::PersonExported { user }
+            | Self::NotMe { user, .. } => Some(user),
         }
     }
 }

@@ -105,10 +105,11 @@ pub fn encode_audit(entry: &AuditEntry) -> Vec<u8> {
         | Audited::PersonRemoved { .. }
         | Audited::WorkspaceDeleted
         | Audited::PersonErased { .. }
-        | Audited::PersonExported { .. } => (wire::NotificationType::Unspecified, "", ""),
+        | Audited::PersonExported { .. }
+        | Audited::NotMe { .. } => (wire::NotificationType::Unspecified, "", ""),
     };
     let device = match &entry.what {
-        Audited::DeviceRemoved { device, .. } => device.as_str(),
+        Audited::DeviceRemoved { device, .. } | Audited::NotMe { device, .. } => device.as_str(),
         Audited::SettingChanged { .. }
         | Audited::PersonReset { .. }
         | Audited::TicketIssued { .. }
@@ -154,5 +155,6 @@ const fn wire_action(what: &Audited) -> wire::AuditAction {
         Audited::WorkspaceDeleted => wire::AuditAction::WorkspaceDeleted,
         Audited::PersonErased { .. } => wire::AuditAction::PersonErased,
         Audited::PersonExported { .. } => wire::AuditAction::PersonExported,
+        Audited::NotMe { .. } => wire::AuditAction::NotMe,
     }
 }

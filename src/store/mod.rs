@@ -16,6 +16,7 @@ mod error;
 mod export;
 pub mod import;
 mod lifecycle;
+mod notices;
 mod outbox;
 mod policy;
 mod preferences;
@@ -38,11 +39,13 @@ mod write;
 pub use admin::{Admin, Announced};
 pub use config::PolicyConfig;
 pub use devices::{
-    Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Repeat, Reset, ToReach,
+    Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Repeat, Reset, Silenced,
+    ToReach,
 };
 pub use error::{Failure, OpenError, WriteError};
 pub use export::{Chosen, KeptDevice, SeenMark};
 pub use lifecycle::Applied;
+pub use notices::{NotMe, Notices};
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
 pub use reach::{Reach, ReachOfType, UnreachedPerson};

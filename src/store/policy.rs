@@ -9,6 +9,7 @@ use super::config::PolicyConfig;
 use super::database::{Database, Missing};
 use super::devices::Devices;
 use super::error::{OpenError, unavailable};
+use super::notices::Notices;
 use super::outbox::{Desk, Outbox};
 use super::read::{EventKey, UserKey};
 use super::reader::Reader;
@@ -144,6 +145,11 @@ impl Policy {
     /// People's devices.
     pub fn devices(&self) -> Devices {
         Devices::new(Arc::clone(&self.inner))
+    }
+
+    /// What people are told about their devices.
+    pub fn notices(&self) -> Notices {
+        Notices::new(Arc::clone(&self.inner))
     }
 
     /// What is still to be written to Kafka.

@@ -142,10 +142,11 @@ impl Work {
             | Audited::PersonRemoved { .. }
             | Audited::WorkspaceDeleted
             | Audited::PersonErased { .. }
-            | Audited::PersonExported { .. } => (None, None, None),
+            | Audited::PersonExported { .. }
+            | Audited::NotMe { .. } => (None, None, None),
         };
         let device = match &entry.what {
-            Audited::DeviceRemoved { device, .. } => Some(device.as_str()),
+            Audited::DeviceRemoved { device, .. } | Audited::NotMe { device, .. } => Some(device.as_str()),
             Audited::SettingChanged { .. }
             | Audited::PersonReset { .. }
             | Audited::TicketIssued { .. }
@@ -210,6 +211,7 @@ fn detail(name: &str) -> Result<Detail, sqlx::Error> {
 
 pub(super) fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
     let user = || row.text(10).and_then(user);
+    let device = || DeviceId::new(row.text(11)?).map_err(|error| sqlx::Error::Decode(Box::new(error)));
     let what = match row.text(6)? {
         "setting_changed" => Audited::SettingChanged {
             kind: kind(row.text(7)?)?,
@@ -217,15 +219,13 @@ pub(super) fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
             to: setting(row.text(9)?)?,
         },
         "person_reset" => Audited::PersonReset { user: user()? },
-        "device_removed" => {
-            let device = DeviceId::new(row.text(11)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-            Audited::DeviceRemoved { user: user()?, device }
-        }
+        "device_removed" => Audited::DeviceRemoved { user: user()?, device: device()? },
         "ticket_issued" => Audited::TicketIssued { user: user()? },
         "person_removed" => Audited::PersonRemoved { user: user()? },
         "workspace_deleted" => Audited::WorkspaceDeleted,
         "person_erased" => Audited::PersonErased { user: user()? },
         "person_exported" => Audited::PersonExported { user: user()? },
+        "not_me" => Audited::NotMe { user: user()?, device: device()? },
         other => return Err(unknown("action", other)),
     };
     Ok(AuditEntry {

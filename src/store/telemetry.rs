@@ -109,3 +109,20 @@ pub(super) fn outbox_stalled(why: &str) {
     counter!("watchbell_outbox_stalls_total").increment(1);
     tracing::warn!(why, "the outbox waits: the store does not answer");
 }
+
+/// Somebody said that it was not them. No id of a person stands in it.
+pub(super) fn not_me(of: &'static str, alerted: u32) {
+    counter!("watchbell_not_me_total", "of" => of).increment(1);
+    tracing::warn!(
+        of,
+        alerted,
+        "somebody said that it was not them; the people who administer their workspace are told"
+    );
+}
+
+pub(super) fn more_admins_than_alerted(max: usize) {
+    tracing::warn!(
+        max,
+        "a workspace has more people to alert than are told at once; those who were here last are told"
+    );
+}

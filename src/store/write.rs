@@ -11,7 +11,7 @@ use super::database::{Arg, Database};
 use super::error::{WriteError, unavailable};
 use super::read::{EventKey, UserKey};
 use super::work::{Race, Touched, Trouble, Work};
-use crate::event::{NotificationType, Timestamp, UserId, WorkspaceId};
+use crate::event::{DeviceId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{Detail, Device, Installation, Preference, Setting};
 use crate::seam::DeadToken;
 
@@ -206,18 +206,20 @@ impl Work {
                 self.put_preference(&person, *kind, *preference, version).await
             }
             Change::Device { workspace, user, device, last_seen } => {
-                self.put_device(workspace, user, device, *last_seen).await
+                self.put_device(workspace, user, device, *last_seen).await.map(drop)
             }
         }
     }
 
+    /// Puts a device's row where pushes are sent from. Returns the devices from which it took the token, each with its person: they are
+    /// retired.
     pub(super) async fn put_device(
         &mut self,
         workspace: &WorkspaceId,
         user: &UserId,
         device: &Device,
         seen: Timestamp,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<Vec<(UserKey, DeviceId)>, sqlx::Error> {
         const TAKE_OVER: &str = "DELETE FROM devices
             WHERE token = $1 AND app = $2 AND environment = $3 AND workspace = $4 AND NOT (user_id = $5 AND id = $6)
             RETURNING user_id, id";
@@ -239,21 +241,23 @@ impl Work {
         let (token, app, environment) = (Arg::Text(token.expose()), Arg::Text(app), Arg::Text(environment.name()));
         let (at, of, id) = (Arg::Text(workspace.as_str()), Arg::Text(user.as_str()), Arg::Text(device.id.as_str()));
         let former = self.tx.rows(TAKE_OVER.into(), &[token, app, environment, at, of, id]).await?;
-        let mut owners = BTreeSet::new();
+        let mut retired = Vec::new();
         for row in &former {
             let (owner, id) = (row.text(0)?, row.text(1)?);
-            owners.insert(key(workspace.as_str(), owner)?);
             let args = [at, Arg::Text(owner), Arg::Text(id), Arg::Int(seen.as_millis())];
             self.tx.execute(RETIRE.into(), &args).await?;
+            let id = DeviceId::new(id).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            retired.push((key(workspace.as_str(), owner)?, id));
         }
-        for owner in &owners {
+        for owner in retired.iter().map(|(owner, _)| owner).collect::<BTreeSet<_>>() {
             self.raise_user(owner).await?;
         }
         let (platform, locale) = (Arg::Text(platform.name()), Arg::Text(&device.locale));
         let (registered_at, seen) = (Arg::Int(device.registered_at.as_millis()), Arg::Int(seen.as_millis()));
         let row = [at, of, id, platform, app, environment, token, locale, registered_at, seen, Arg::Int(version)];
         self.tx.execute(PUT.into(), &row).await?;
-        self.tx.execute(ENROL.into(), &[at, of, id, Arg::Int(device.quiet.into()), registered_at]).await
+        self.tx.execute(ENROL.into(), &[at, of, id, Arg::Int(device.quiet.into()), registered_at]).await?;
+        Ok(retired)
     }
 
     /// A person with more devices than fit into one entry could not be read any more.

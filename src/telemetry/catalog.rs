@@ -100,6 +100,12 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (Gauge, "watchbell_lag_records", "Records of a partition that are not read yet"),
     (Counter, "watchbell_nonces_total", "Nonces that were to be pushed to phones, by result"),
+    (Counter, "watchbell_not_me_total", "Times that somebody said it was not them, by what was not: alert on it"),
+    (
+        Counter,
+        "watchbell_notices_carried_total",
+        "Notices that the API pushed itself, to phones that were just retired, by result",
+    ),
     (Counter, "watchbell_notices_ended_total", "Notices of Watchbell itself, by notice, ending and reason"),
     (
         Counter,

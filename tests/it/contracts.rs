@@ -237,6 +237,7 @@ fn the_audit_trail_is_what_readers_of_every_version_expect() {
         (ActorRole::Operator, Audited::WorkspaceDeleted),
         (ActorRole::Operator, Audited::PersonErased { user: user() }),
         (ActorRole::Of(Role::User), Audited::PersonExported { user: user() }),
+        (ActorRole::Of(Role::User), Audited::NotMe { user: user(), device: DeviceId::new("d-1").unwrap() }),
     ];
     let stored = stored("audit");
     for (role, what) in entries {

@@ -36,7 +36,7 @@ pub(in crate::control) struct Entry {
     #[serde(serialize_with = "by_name")]
     actor_role: ActorRole,
     /// What was done: `setting_changed`, `person_reset`, `device_removed`, `ticket_issued`, `person_removed`,
-    /// `workspace_deleted`, `person_erased`, `person_exported`.
+    /// `workspace_deleted`, `person_erased`, `person_exported`, `not_me`.
     action: &'static str,
     /// The type whose setting was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub(in crate::control) struct Entry {
     /// The id of the person whom it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// The id of the device that was removed.
+    /// The id of the device that was removed, or with which somebody said that it was not them.
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
 }
@@ -59,7 +59,7 @@ impl From<AuditEntry> for Entry {
     fn from(entry: AuditEntry) -> Self {
         let (r#type, from, to, device) = match &entry.what {
             Audited::SettingChanged { kind, from, to } => (Some(*kind), Some(*from), Some(*to), None),
-            Audited::DeviceRemoved { device, .. } => (None, None, None, Some(device)),
+            Audited::DeviceRemoved { device, .. } | Audited::NotMe { device, .. } => (None, None, None, Some(device)),
             Audited::PersonReset { .. }
             | Audited::TicketIssued { .. }
             | Audited::PersonRemoved { .. }

@@ -6,6 +6,7 @@ mod erasure;
 mod export;
 mod lifecycle;
 mod me;
+mod notices;
 mod others;
 mod phone;
 mod preferences;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(requests::activity))
         .routes(routes!(self_test::send_test))
         .routes(routes!(self_test::test))
+        .routes(routes!(notices::notices))
         .routes(routes!(devices::devices))
         .routes(routes!(devices::challenge))
         .routes(routes!(devices::register))
@@ -63,9 +65,15 @@ pub(super) fn of_phones() -> OpenApiRouter<Api> {
         .routes(routes!(phone::reached))
         .routes(routes!(phone::digits))
         .routes(routes!(phone::vouch))
+        .routes(routes!(notices::phone_notices))
         .routes(routes!(answers::phone_pending))
         .routes(routes!(answers::phone_request))
         .routes(routes!(answers::seen))
+}
+
+/// Those of phones that may be retired.
+pub(super) fn of_any_phones() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(notices::not_me))
 }
 
 /// Those whose statement says who they are.

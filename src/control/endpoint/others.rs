@@ -90,6 +90,7 @@ async fn remove_of(
     let by = (person.user != member.user).then(|| actor(member));
     let how = (meant, expected);
     let removed = api.policy().devices().remove(person, &device, by.as_ref(), how, api.now()).await?;
+    api.courier().tell(person, &removed.notice, removed.told.into_iter().collect());
     let in_force_within_s = announced_within_s(removed.announced, api.ttl_s());
     Ok(Json(DeviceRemoved { approvers_left: removed.approvers_left, in_force_within_s }))
 }
@@ -171,6 +172,7 @@ pub(in crate::control) async fn reset(
 ) -> Result<Json<PersonReset>, Problem> {
     let person = whom(&api, &member, Action::ResetDevices, &id).await?;
     let reset = api.policy().devices().reset(&person, &actor(&member), api.now()).await?;
+    api.courier().tell(&person, &reset.notice, reset.told);
     let devices = reset.devices.iter().map(|device| device.as_str().to_owned()).collect();
     Ok(Json(PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) }))
 }

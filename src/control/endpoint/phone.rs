@@ -143,6 +143,9 @@ pub(in crate::control) async fn reached(
 ) -> Result<Json<Reached>, Problem> {
     let Phone { person, device, enrolled, thumbprint } = phone;
     let reached = api.policy().devices().reached(&person, &device, &thumbprint, &nonce, api.now()).await?;
+    for (notice, told) in reached.told {
+        api.courier().tell(&person, &notice, vec![told]);
+    }
     let replaced = reached.replaced.iter().map(|device| device.as_str().to_owned()).collect();
     Ok(Json(Reached { state: enrolled.state, replaced }))
 }

@@ -2,7 +2,8 @@
 //!
 //! The point: a phone that is woken in the background has no sign-in, so its key alone says who calls: a proof in the header `DPoP`
 //! (RFC 9449), made for this method and address, a moment ago, and used once. [`Phone`] exists only for a proof that held. It deliberately
-//! lets no retired phone in, and says nothing of why a phone is not known. It fails with 401 and the flaw's name.
+//! lets no retired phone in, and says nothing of why a phone is not known. [`AnyPhone`] may be retired: a person whose phones were all
+//! retired can still say with one of them that it was not them. It fails with 401 and the flaw's name.
 pub(super) mod config;
 mod refused;
 
@@ -32,6 +33,10 @@ pub(super) struct Phone {
     /// Of the key with which it signs.
     pub(super) thumbprint: String,
 }
+
+/// The same, whether it is retired or not.
+#[derive(Debug, Clone)]
+pub(super) struct AnyPhone(pub(super) Phone);
 
 /// A proof that held and was never used before, by a key that it carried: of a phone that is to be registered, or that rolls its key.
 pub(super) struct NewKey(pub(super) Proof);
@@ -84,20 +89,38 @@ impl FromRequestParts<Api> for Phone {
         if let Some(phone) = parts.extensions.get::<Self>() {
             return Ok(phone.clone());
         }
-        let proof = read(api, &parts.headers)?;
-        let KeyOfProof::Of(device) = proof.key() else { return Err(bad_proof(api, Flaw::Key)) };
-        let path = RawPathParams::from_request_parts(parts, api).await.map_err(|_| unknown_phone())?;
-        let named = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
-        let workspace = named.and_then(|id| WorkspaceId::new(id).ok()).ok_or_else(unknown_phone)?;
-        let keyed = api.policy().devices().keyed(&workspace, &device).await?;
-        let keyed = keyed.filter(|keyed| !keyed.enrolled.retired).ok_or_else(unknown_phone)?;
-        let made_for = (parts.method.as_str(), parts.uri.path());
-        let proof = believe(api, proof, &keyed.key, made_for, None).await?;
-        let thumbprint = proof.key.thumbprint();
-        let phone = Self { person: keyed.person, device, enrolled: keyed.enrolled, thumbprint };
+        let phone = proved(parts, api, |enrolled| !enrolled.retired).await?;
         parts.extensions.insert(phone.clone());
         Ok(phone)
     }
+}
+
+impl FromRequestParts<Api> for AnyPhone {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        if let Some(phone) = parts.extensions.get::<Self>() {
+            return Ok(phone.clone());
+        }
+        let phone = Self(proved(parts, api, |_| true).await?);
+        parts.extensions.insert(phone.clone());
+        Ok(phone)
+    }
+}
+
+/// The phone whose proof the request carries, if it is `known`.
+async fn proved(parts: &mut Parts, api: &Api, known: impl Fn(&Enrolled) -> bool) -> Result<Phone, Problem> {
+    let proof = read(api, &parts.headers)?;
+    let KeyOfProof::Of(device) = proof.key() else { return Err(bad_proof(api, Flaw::Key)) };
+    let path = RawPathParams::from_request_parts(parts, api).await.map_err(|_| unknown_phone())?;
+    let named = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
+    let workspace = named.and_then(|id| WorkspaceId::new(id).ok()).ok_or_else(unknown_phone)?;
+    let keyed = api.policy().devices().keyed(&workspace, &device).await?;
+    let keyed = keyed.filter(|keyed| known(&keyed.enrolled)).ok_or_else(unknown_phone)?;
+    let made_for = (parts.method.as_str(), parts.uri.path());
+    let proof = believe(api, proof, &keyed.key, made_for, None).await?;
+    let thumbprint = proof.key.thumbprint();
+    Ok(Phone { person: keyed.person, device, enrolled: keyed.enrolled, thumbprint })
 }
 
 impl FromRequestParts<Api> for Carried {
@@ -122,12 +145,24 @@ impl FromRequestParts<Api> for NewKey {
 /// Lets in a phone whose proof holds, and whose person calls no oftener than they may.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let phone = match Phone::from_request_parts(&mut parts, &api).await {
+    let phone = Phone::from_request_parts(&mut parts, &api).await;
+    pass(&api, phone, Request::from_parts(parts, body), next).await
+}
+
+/// The same, whether it is retired or not.
+pub(super) async fn admit_any(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let phone = AnyPhone::from_request_parts(&mut parts, &api).await;
+    pass(&api, phone.map(|AnyPhone(phone)| phone), Request::from_parts(parts, body), next).await
+}
+
+async fn pass(api: &Api, phone: Result<Phone, Problem>, request: Request, next: Next) -> Response {
+    let phone = match phone {
         Ok(phone) => phone,
         Err(problem) => return problem.into_response(),
     };
-    match super::gate::room_for(&api, &phone.person.user) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+    match super::gate::room_for(api, &phone.person.user) {
+        Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }

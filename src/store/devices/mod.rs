@@ -22,7 +22,7 @@ pub(super) use list::own;
 pub use promote::{PromotedBy, Promotion};
 pub use reach::Reached;
 pub use register::{Registered, Repeat, ToReach};
-pub use retire::{Removed, Reset};
+pub use retire::{Removed, Reset, Silenced};
 
 use std::sync::Arc;
 

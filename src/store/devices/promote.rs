@@ -7,7 +7,7 @@ use crate::people::enrolment::{
     Candidate, EnrolmentRules, Evidence, PromotionJudgement, PromotionRefusal, Shown, SingleUse, Way, judge_promotion,
 };
 use crate::people::signed::{self, Signed};
-use crate::people::{MatchNumber, Person};
+use crate::people::{MatchNumber, News, Person};
 use crate::store::database::{Arg, Sql};
 use crate::store::error::Failure;
 use crate::store::preferences::of;
@@ -126,6 +126,7 @@ impl Devices {
             }
             PromotionJudgement::Promote(way) => {
                 work.make_approver(person, device, way, now).await?;
+                work.notify(person, &News::Promoted { device: device.clone(), way }, None, now).await?;
                 if let Some(ticket) = &ticket {
                     work.use_ticket(ticket, now).await?;
                 } else if way == Way::Approver {

@@ -1,11 +1,13 @@
 //! A nonce came back: pushes reach the device, and its token is its own.
 use super::challenge::{Purpose, hash_nonce};
 use super::register::ToReach;
+use super::retire::Silenced;
 use super::row::{Held, device_id, of_device};
 use super::{Announced, Devices};
+use crate::delivery::Notice;
 use crate::event::{DeviceId, Timestamp};
-use crate::people::Person;
 use crate::people::enrolment::{IssueRefusal, ReachRefusal, Spent, judge_single_use};
+use crate::people::{News, Person, Removal};
 use crate::policy::{Device, Environment, Installation, Platform, Token};
 use crate::store::database::{Arg, Row};
 use crate::store::error::Failure;
@@ -18,6 +20,8 @@ use crate::store::work::{Trouble, Work};
 pub struct Reached {
     /// Devices of the same person whose place it took: the app was installed anew on the same phone. They answer nothing any more.
     pub replaced: Vec<DeviceId>,
+    /// Those of them that pushes had somewhere to go for, each with what it has to be told.
+    pub told: Vec<(Notice, Silenced)>,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -52,8 +56,8 @@ impl Devices {
         now: Timestamp,
     ) -> Result<Reached, Failure<ReachRefusal>> {
         let attempt = || self.try_reached(person, device, thumbprint, nonce, now);
-        let (replaced, announced) = self.settle(attempt).await?;
-        Ok(Reached { replaced, announced })
+        let ((replaced, told), announced) = self.settle(attempt).await?;
+        Ok(Reached { replaced, told, announced })
     }
 
     async fn try_reached(
@@ -63,7 +67,7 @@ impl Devices {
         thumbprint: &str,
         nonce: &str,
         now: Timestamp,
-    ) -> Result<(Vec<DeviceId>, Work), Trouble<ReachRefusal>> {
+    ) -> Result<(Replaced, Work), Trouble<ReachRefusal>> {
         const REACHED: &str =
             "UPDATE enrolments SET reachable_since = $4 WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let mut work = self.work().await?;
@@ -80,7 +84,10 @@ impl Devices {
         if token.claimed {
             let Claimed { installation, locale, .. } = token;
             let reached = Device { id: device.clone(), installation, locale, registered_at: now, quiet: false };
-            work.put_device(&person.workspace, &person.user, &reached, now).await?;
+            for (owner, former) in work.put_device(&person.workspace, &person.user, &reached, now).await? {
+                let news = News::Removed { device: former, how: Removal::Replaced };
+                work.notify(&owner, &news, (owner == *person).then_some(device), now).await?;
+            }
             work.unclaim(person, device).await?;
         }
         let [workspace, user, id] = of_device(person, device);
@@ -89,6 +96,9 @@ impl Devices {
         Ok((replaced, work))
     }
 }
+
+/// The devices whose place another one took, and those of them that have to be told.
+type Replaced = (Vec<DeviceId>, Vec<(Notice, Silenced)>);
 
 /// The token that a device has, or claims.
 struct Claimed {
@@ -116,19 +126,23 @@ impl Work {
         device: &DeviceId,
         held: &Held,
         now: Timestamp,
-    ) -> Result<Vec<DeviceId>, sqlx::Error> {
+    ) -> Result<Replaced, sqlx::Error> {
         const FORMER: &str = "SELECT id FROM enrolments
             WHERE workspace = $1 AND user_id = $2 AND phone = $3 AND id <> $4 AND retired_at IS NULL ORDER BY id";
-        let Some(phone) = &held.phone else { return Ok(Vec::new()) };
+        let Some(phone) = &held.phone else { return Ok(Replaced::default()) };
         let [workspace, user] = of(person);
         let args = [workspace, user, Arg::Text(phone), Arg::Text(device.as_str())];
-        let mut replaced = Vec::new();
+        let (mut replaced, mut told) = Replaced::default();
+        let ringing = self.ringing(person).await?;
         for row in &self.tx.rows(FORMER.into(), &args).await? {
             let former = device_id(row.text(0)?)?;
             self.retire(person, &former, now).await?;
+            let news = News::Removed { device: former.clone(), how: Removal::Replaced };
+            let notice = self.notify(person, &news, Some(device), now).await?;
+            told.extend(ringing.iter().find(|ringing| ringing.device == former).map(|rang| (notice, rang.clone())));
             replaced.push(former);
         }
-        Ok(replaced)
+        Ok((replaced, told))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::people::enrolment::{
     SameKey, judge_registration, judge_single_use,
 };
 use crate::people::signed::Proof;
-use crate::people::{DeviceState, Person};
+use crate::people::{DeviceState, News, Person};
 use crate::policy::{Device, Installation};
 use crate::store::admin::Announced;
 use crate::store::database::Arg;
@@ -127,6 +127,7 @@ impl Devices {
                 work.enrol(person, &device.id, &proof.key.to_jwk(), &thumbprint, registrant, now).await?;
                 let settled = work.settle_token(person, device, false, now).await?;
                 work.describe(person, &device.id, &registrant.report).await?;
+                work.notify(person, &News::Enrolled { device: device.id.clone() }, None, now).await?;
                 (device.id.clone(), DeviceState::ReceiveOnly, false, settled)
             }
         };

@@ -1,9 +1,10 @@
 //! A device answers nothing any more: it was removed, replaced, or reset with all of its person's.
 use super::row::{device_id, of_device};
 use super::{Announced, Devices};
+use crate::delivery::Notice;
 use crate::event::{DeviceId, Timestamp};
 use crate::people::enrolment::{ChangeRefusal, is_name, judge_removal};
-use crate::people::{Actor, Audited, Person};
+use crate::people::{Actor, ActorRole, Audited, News, Person, Removal};
 use crate::policy::Installation;
 use crate::seam::Unavailable;
 use crate::store::database::Arg;
@@ -16,10 +17,23 @@ use crate::store::work::{Trouble, Work};
 pub struct Removed {
     /// How many of the person's devices may still approve.
     pub approvers_left: u32,
-    /// Where its pushes went: it has to be told, too.
-    pub told: Option<Installation>,
+    /// What its person's other devices are told of it.
+    pub notice: Notice,
+    /// The device, if pushes had somewhere to go: it has to be told, too.
+    pub told: Option<Silenced>,
     /// Who knows of it.
     pub announced: Announced,
+}
+
+/// A device whose pushes go nowhere any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silenced {
+    /// Its id.
+    pub device: DeviceId,
+    /// Where they went.
+    pub to: Installation,
+    /// BCP 47 tag of its language.
+    pub locale: String,
 }
 
 /// A person whose devices were all retired.
@@ -27,8 +41,10 @@ pub struct Removed {
 pub struct Reset {
     /// The devices that were retired.
     pub devices: Vec<DeviceId>,
-    /// Where their pushes went: each has to be told, and may answer that it was not its person.
-    pub told: Vec<(DeviceId, Installation)>,
+    /// What they are told of it.
+    pub notice: Notice,
+    /// Those that pushes had somewhere to go for: each has to be told, and may answer that it was not its person.
+    pub told: Vec<Silenced>,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -73,16 +89,18 @@ impl Devices {
             let held = work.hold_device(person, device).await?;
             let approvers = work.approvers(person).await?;
             judge_removal(held.as_ref().map(|held| &held.enrolled), approvers, meant).map_err(Trouble::Refused)?;
-            let told = work.tokens(person).await?.into_iter().find(|(id, _)| id == device).map(|(_, told)| told);
+            let told = work.ringing(person).await?.into_iter().find(|ringing| ringing.device == *device);
             work.retire(person, device, now).await?;
+            let how = by.map_or(Removal::Own, |actor| Removal::By(actor.role));
+            let notice = work.notify(person, &News::Removed { device: device.clone(), how }, None, now).await?;
             if let Some(actor) = by {
                 let what = Audited::DeviceRemoved { user: person.user.clone(), device: device.clone() };
                 work.audit(&person.workspace, actor, now, what).await?;
             }
-            Ok(((work.approvers(person).await?, told), work))
+            Ok(((work.approvers(person).await?, notice, told), work))
         };
-        let ((approvers_left, told), announced) = self.settle(attempt).await?;
-        Ok(Removed { approvers_left, told, announced })
+        let ((approvers_left, notice, told), announced) = self.settle(attempt).await?;
+        Ok(Removed { approvers_left, notice, told, announced })
     }
 
     /// Retires every device of a person, and whatever was given out to enrol one. It enrols nothing. The trail hears of it.
@@ -94,7 +112,7 @@ impl Devices {
         let attempt = || async {
             let mut work = self.work().await?;
             work.hold_person(person).await?;
-            let (devices, told) = (work.enrolled_ids(person).await?, work.tokens(person).await?);
+            let (devices, told) = (work.enrolled_ids(person).await?, work.ringing(person).await?);
             for device in &devices {
                 work.retire(person, device, now).await?;
             }
@@ -102,11 +120,13 @@ impl Devices {
                 work.tx.execute(sql.into(), &of(person)).await?;
             }
             work.audit(&person.workspace, by, now, Audited::PersonReset { user: person.user.clone() }).await?;
-            Ok(((devices, told), work))
+            let another = (by.id != person.user || by.role == ActorRole::Operator).then_some(by.role);
+            let notice = work.notify(person, &News::Reset { by: another }, None, now).await?;
+            Ok(((devices, notice, told), work))
         };
         let done: Result<_, Failure<std::convert::Infallible>> = self.settle(attempt).await;
         match done {
-            Ok(((devices, told), announced)) => Ok(Reset { devices, told, announced }),
+            Ok(((devices, notice, told), announced)) => Ok(Reset { devices, notice, told, announced }),
             Err(Failure::Unavailable(unavailable)) => Err(unavailable),
             Err(Failure::Refused(never)) => match never {},
         }
@@ -145,20 +165,20 @@ impl Work {
     }
 
     /// Where a person's pushes go.
-    async fn tokens(&mut self, person: &Person) -> Result<Vec<(DeviceId, Installation)>, sqlx::Error> {
-        const READ: &str = "SELECT id, platform, app, environment, token FROM devices
+    pub(super) async fn ringing(&mut self, person: &Person) -> Result<Vec<Silenced>, sqlx::Error> {
+        const READ: &str = "SELECT id, platform, app, environment, token, locale FROM devices
             WHERE workspace = $1 AND user_id = $2 ORDER BY id";
         let rows = self.tx.rows(READ.into(), &of(person)).await?;
-        let installation = |row: &crate::store::database::Row| {
-            let installation = Installation {
+        let ringing = |row: &crate::store::database::Row| {
+            let to = Installation {
                 platform: super::reach::platform(row.text(1)?)?,
                 app: row.text(2)?.into(),
                 environment: super::reach::environment(row.text(3)?)?,
                 token: crate::policy::Token::new(row.text(4)?),
             };
-            Ok((device_id(row.text(0)?)?, installation))
+            Ok(Silenced { device: device_id(row.text(0)?)?, to, locale: row.text(5)?.to_owned() })
         };
-        rows.iter().map(installation).collect()
+        rows.iter().map(ringing).collect()
     }
 
     /// A device answers and rings no more. Its name and key stay, for what it signed.

@@ -4,13 +4,14 @@ use super::{Origin, Requests, of};
 use crate::event::{DeviceId, Timestamp};
 use crate::people::codec::What;
 use crate::people::{
-    Activity, Answer, AnswerRefusal, ClosedReason, Decision, DeviceState, Enrolled, Judgement, Person, RequestId,
-    Standing, Verb, judge,
+    Activity, Answer, AnswerRefusal, ClosedReason, Decision, DeviceState, Disowned, Enrolled, Judgement, Person,
+    RequestId, Standing, Verb, judge,
 };
 use crate::store::database::{Arg, Row, Sql};
 use crate::store::error::Failure;
 use crate::store::outbox::OutboxId;
 use crate::store::settings::unknown;
+use crate::store::telemetry;
 use crate::store::work::{Race, Touched, Work};
 
 /// An answer that counts.
@@ -60,8 +61,13 @@ impl Requests {
             Judgement::Decide => {
                 let decision = decision(answer, answer.verb, (&answer.jws, &answer.key_thumbprint), now);
                 let outbox = work.end(id, (&standing, &origin), &decision, &jwk).await?;
+                let alerted = work.alert_if_disowned(answer, now).await?;
                 let answered = Answered { decision, outbox, again: false };
-                return Ok((Ok(answered), work.commit().await?));
+                let touched = work.commit().await?;
+                if let Some(alerted) = alerted {
+                    telemetry::not_me(Disowned::REQUEST, alerted);
+                }
+                return Ok((Ok(answered), touched));
             }
             Judgement::DenyForNumbers => {
                 // Nobody signed a denial: the record carries no statement.
@@ -123,6 +129,18 @@ impl Work {
         let [workspace, user] = crate::store::preferences::of(person);
         let rows = self.tx.rows(READ, &[workspace, user, Arg::Text(device.as_str())]).await?;
         rows.first().map(|row| Ok((enrolled(row)?, row.text_or_empty(3)?.to_owned()))).transpose()
+    }
+
+    /// Tells admins once of a decision that says it was not the person; how many are told, if it is one.
+    async fn alert_if_disowned(&mut self, answer: &Answer, now: Timestamp) -> Result<Option<u32>, sqlx::Error> {
+        match answer.verb {
+            Verb::Approve | Verb::Deny => Ok(None),
+            Verb::DenyNotMe => {
+                let RequestId { person, kind, event } = &answer.request;
+                let of = Disowned::Request { kind: *kind, event: event.clone() };
+                self.alert(person, &answer.device, of, now).await.map(Some)
+            }
+        }
     }
 
     async fn count_wrong(&mut self, id: &RequestId) -> Result<(), sqlx::Error> {

@@ -25,7 +25,7 @@ impl Served {
     }
 
     /// A call by a phone, with its proof.
-    fn by_phone(&self, phone: &Phone, method: &str, path: &str) -> Call<'_> {
+    pub fn by_phone(&self, phone: &Phone, method: &str, path: &str) -> Call<'_> {
         let proof = self.proof(phone, (method, path), &json!({}));
         self.call(method, path).header("dpop", &proof)
     }
@@ -36,7 +36,7 @@ impl Served {
     }
 
     /// Jonas signs in on a phone: it is registered.
-    async fn register(&self, phone: &mut Phone) -> Answer {
+    pub async fn register(&self, phone: &mut Phone) -> Answer {
         let path = format!("{W}/me/devices");
         let challenge = self.call_as("user", "POST", &format!("{path}/challenges")).answer().await;
         let challenge = challenge.body["challenge"].clone();
@@ -51,14 +51,14 @@ impl Served {
     }
 
     /// The push arrives and its nonce goes back.
-    async fn reach(&self, phone: &Phone) -> Answer {
+    pub async fn reach(&self, phone: &Phone) -> Answer {
         let nonce = self.pushed.take().nonce.expose().to_owned();
         let call = self.by_phone(phone, "POST", &format!("{W}/phone/reached"));
         call.json(&json!({"nonce": nonce})).answer().await
     }
 
     /// Jonas' first phone, which may approve by a ticket of his admin's.
-    async fn approver(&self) -> Phone {
+    pub async fn approver(&self) -> Phone {
         let mut phone = Phone::new("token-1");
         assert_eq!(self.register(&mut phone).await.status, 200);
         assert_eq!(self.reach(&phone).await.status, 200);
@@ -74,7 +74,7 @@ impl Served {
         self.call_as("user", "POST", &path).header("dpop", &proof).json(&body).answer().await
     }
 
-    async fn answers(&self, phone: &Phone, event: &str, verb: &str) -> Answer {
+    pub async fn answers(&self, phone: &Phone, event: &str, verb: &str) -> Answer {
         let about = json!({"type": "identity_verification", "event": event, "verb": verb});
         let path = format!("{W}/phone/requests/identity_verification/{event}/answer");
         self.call("POST", &path).json(&self.statement(phone, DECISION_TYPE, &about)).answer().await
@@ -82,7 +82,7 @@ impl Served {
 }
 
 /// Somebody signs in as Jonas.
-async fn asks(policy: &Policy, event: &str) -> Projection {
+pub async fn asks(policy: &Policy, event: &str) -> Projection {
     let request = sign_in(&person("acme", "jonas"), event, SystemClock.now().minus(Duration::from_secs(1)));
     policy.requests().project(&request, SystemClock.now()).await.unwrap();
     request

@@ -19,7 +19,7 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 51] = [
+const TABLE: [Row; 52] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
@@ -49,6 +49,7 @@ const TABLE: [Row; 51] = [
     Row("GET",    "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
     Row("POST",   "/me/tests",                      "",       [200, 200, 200, 200]),
     Row("GET",    "/me/tests/{test}",               "",       [404, 404, 404, 404]),
+    Row("GET",    "/me/notices",                    "",       [200, 200, 200, 200]),
     Row("GET",    "/me/devices",                    "",       [200, 200, 200, 200]),
     Row("POST",   "/me/devices/challenges",         "",       [200, 200, 200, 200]),
     // Whoever may is asked for a proof: who may not would be told 403.
@@ -83,7 +84,7 @@ const WITHOUT_WORKSPACE: [(&str, &str); 1] = [("GET", "/v1/me")];
 const OF_OPERATORS: [(&str, &str); 1] = [("POST", "/v1/operator/workspaces/{workspace}/lifecycle")];
 
 /// Endpoints of phones, and what they say to whoever signed in and has no phone's key: a session is not a phone.
-const OF_PHONES: [(&str, &str, &str); 10] = [
+const OF_PHONES: [(&str, &str, &str); 12] = [
     ("PUT", "/phone", "no-proof"),
     ("POST", "/phone/nonce", "no-proof"),
     ("POST", "/phone/reached", "no-proof"),
@@ -94,6 +95,8 @@ const OF_PHONES: [(&str, &str, &str); 10] = [
     ("GET", "/phone/requests/{type}/{event}", "no-proof"),
     ("POST", "/phone/requests/{type}/{event}/answer", "bad-statement"),
     ("POST", "/phone/seen", "no-proof"),
+    ("GET", "/phone/notices", "no-proof"),
+    ("POST", "/phone/notices/{notice}/not-me", "no-proof"),
 ];
 
 /// The body that an endpoint takes.
@@ -121,6 +124,7 @@ fn address(path: &str, workspace: &str, user: &str) -> String {
         ("{device}", "phone"),
         ("{event}", "e1"),
         ("{test}", "t1"),
+        ("{notice}", "n1"),
     ];
     names.iter().fold(format!("{W}{path}"), |path, (name, value)| path.replace(name, value))
 }

@@ -6,11 +6,12 @@ use serde_json::Value;
 use watchbell::config::Config;
 use watchbell::control::auth::{AuthConfig, Authenticator};
 use watchbell::control::{Api, ApiConfig, Courier, router};
-use watchbell::event::DeviceId;
+use watchbell::delivery::Notice;
+use watchbell::event::{DeviceId, SystemNotice};
 use watchbell::people::Person;
 use watchbell::sandbox::{Sandbox, SandboxConfig};
 use watchbell::seam::SystemClock;
-use watchbell::store::{Policy, ToReach};
+use watchbell::store::{Policy, Silenced, ToReach};
 
 use super::described::violations;
 
@@ -27,18 +28,30 @@ pub struct Served {
 
 /// A courier that keeps what it is given.
 #[derive(Clone, Default)]
-pub struct Pushed(Arc<Mutex<Vec<ToReach>>>);
+pub struct Pushed {
+    nonces: Arc<Mutex<Vec<ToReach>>>,
+    told: Arc<Mutex<Vec<(SystemNotice, Silenced)>>>,
+}
 
 impl Pushed {
     /// The next one.
     pub fn take(&self) -> ToReach {
-        self.0.lock().unwrap().pop().expect("nothing was pushed")
+        self.nonces.lock().unwrap().pop().expect("nothing was pushed")
+    }
+
+    /// The retired phones that were to be told, and what.
+    pub fn told(&self) -> Vec<(SystemNotice, Silenced)> {
+        std::mem::take(&mut *self.told.lock().unwrap())
     }
 }
 
 impl Courier for Pushed {
     fn carry(&self, _: &Person, _: &DeviceId, push: ToReach) {
-        self.0.lock().unwrap().push(push);
+        self.nonces.lock().unwrap().push(push);
+    }
+
+    fn tell(&self, _: &Person, notice: &Notice, told: Vec<Silenced>) {
+        self.told.lock().unwrap().extend(told.into_iter().map(|phone| (notice.what, phone)));
     }
 }
 

@@ -2,6 +2,8 @@
 mod devices;
 mod erasure;
 mod lifecycle;
+mod not_me;
+mod notices;
 mod outbox;
 pub mod phones;
 mod preferences;

@@ -1,9 +1,6 @@
 //! The outbox: in order by key, at least once, whatever is killed when, however many publish.
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -14,7 +11,7 @@ use watchbell::policy::Setting;
 use watchbell::seam::{OutboxRecord, OutboxSink, OutboxTopic, Settlement};
 use watchbell::store::{Backlog, Policy, open};
 
-use super::support::{Broker, after};
+use super::support::{Broker, Killed, after};
 use crate::store_support::{AT, Kind, Place, admin, over_both, until, ws};
 use crate::support::SOON;
 
@@ -46,27 +43,6 @@ fn first_seen(log: &[OutboxRecord]) -> BTreeMap<String, Vec<u64>> {
 
 async fn waiting(policy: &Policy) -> u64 {
     policy.outbox().backlog(Audit, AT).await.unwrap().waiting
-}
-
-/// A future that is killed where it waits for the so-many-th time.
-struct Killed<F> {
-    waits: u64,
-    inner: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Killed<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.inner.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if self.waits == 0 => Poll::Ready(None),
-            Poll::Pending => {
-                self.waits -= 1;
-                Poll::Pending
-            }
-        }
-    }
 }
 
 /// Whether, of three records in two shards, what was written and what was left say: killed before anything was written, after some was

@@ -1,5 +1,7 @@
 //! What these tests share: a broker in memory, and requests.
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use prost::Message as _;
 use watchbell::event::{DeviceId, NotificationType, Timestamp, wire};
@@ -39,6 +41,17 @@ impl Broker {
         let ours = self.log().into_iter().filter(|record| record.topic == OutboxTopic::Decisions);
         ours.map(|record| wire::Decision::decode(&record.payload[..]).unwrap()).collect()
     }
+
+    /// The jobs, in order.
+    pub fn jobs(&self) -> Vec<wire::PushJob> {
+        let ours = self.log().into_iter().filter(|record| record.topic == OutboxTopic::Jobs);
+        let jobs = ours.map(|record| {
+            let job = wire::PushJob::decode(&record.payload[..]).unwrap();
+            assert_eq!(record.key.as_deref(), Some(job.user_id.as_bytes()));
+            job
+        });
+        jobs.collect()
+    }
 }
 
 impl OutboxSink for Broker {
@@ -48,6 +61,27 @@ impl OutboxSink for Broker {
         match &self.held {
             Some(held) => held.lock().unwrap().push(Arc::clone(settlement)),
             None => settlement.release(),
+        }
+    }
+}
+
+/// A future that is killed where it waits for the so-many-th time.
+pub struct Killed<F> {
+    pub waits: u64,
+    pub inner: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Killed<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.inner.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.waits == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                self.waits -= 1;
+                Poll::Pending
+            }
         }
     }
 }
