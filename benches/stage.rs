@@ -86,7 +86,8 @@ impl Topics {
     }
 
     pub(crate) fn toml(&self) -> String {
-        let mut lines = vec!["[topics]".to_owned()];
+        // The load asks its people again and again, and every push is to be counted.
+        let mut lines = vec!["[guard]\nmax = 10000\n[topics]".to_owned()];
         lines.extend(NotificationType::ALL.map(|kind| format!("{} = {:?}", kind.name(), self.event(kind))));
         lines.push(format!("outcomes = {:?}", self.outcomes));
         let others = ["decisions", "audit", "jobs", "hold", "dlq", "redrive"];

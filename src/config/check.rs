@@ -22,6 +22,7 @@ impl Config {
         problems.nest("in_flight", self.in_flight.problems(self.apns.len() + self.fcm.len()));
         problems.nest("fanout", self.fanout.problems());
         problems.nest("policy", self.policy.problems());
+        problems.nest("guard", self.guard.problems());
         problems.nest("provider", self.provider.problems());
         problems.nest("hold", self.hold.problems());
         problems.nest("dead_tokens", self.dead_tokens.problems());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 use crate::pipeline::{FlowConfig, WaveConfig};
+use crate::policy::Guard;
 use crate::provider::http2::PoolConfig;
 use crate::settings::Problems;
 
@@ -56,6 +57,16 @@ pub struct DeadTokensConfig {
     pub clock_skew_ms: u32,
 }
 
+/// Section `[guard]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardConfig {
+    /// So many requests may ring for one person within a window.
+    pub max: u32,
+    /// Seconds for which a request that rang counts.
+    pub window_s: u32,
+}
+
 /// Section `[worker]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +93,7 @@ impl Config {
                 dead_min: dead.wave_dead_min,
                 dead_percent: dead.wave_dead_percent,
             },
+            guard: Guard { max: self.guard.max, window: Duration::from_secs(self.guard.window_s.into()) },
             retry: self.retry.clone(),
         }
     }
@@ -129,6 +141,16 @@ impl DeadTokensConfig {
         problems.require(self.wave_window_s >= 1, "wave_window_s must be at least 1");
         problems.require((1..=100).contains(&self.wave_dead_percent), "wave_dead_percent must be between 1 and 100");
         problems.require(self.clock_skew_ms <= 300_000, "clock_skew_ms must be at most 300000");
+        problems
+    }
+}
+
+impl GuardConfig {
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        // None would silence everybody; a count is kept for each that may ring.
+        problems.require((1..=10_000).contains(&self.max), "max must be between 1 and 10000");
+        problems.require((1..=86_400).contains(&self.window_s), "window_s must be between 1 and 86400");
         problems
     }
 }

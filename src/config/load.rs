@@ -229,12 +229,13 @@ impl Environment {
 }
 
 /// The sections of [`Config`].
-pub(super) const SECTIONS: [&str; 15] = [
+pub(super) const SECTIONS: [&str; 16] = [
     "kafka",
     "topics",
     "in_flight",
     "fanout",
     "policy",
+    "guard",
     "provider",
     "retry",
     "hold",

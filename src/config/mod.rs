@@ -17,7 +17,7 @@ mod secrets;
 mod tests;
 mod words;
 
-pub use flow::{DeadTokensConfig, FanoutConfig, HoldConfig, ProviderConfig, WorkerConfig};
+pub use flow::{DeadTokensConfig, FanoutConfig, GuardConfig, HoldConfig, ProviderConfig, WorkerConfig};
 pub use load::{DEFAULTS, Problem, Problems};
 
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub struct Config {
     pub fanout: FanoutConfig,
     /// Settings, preferences and devices: where they come from and how old they may be.
     pub policy: PolicyConfig,
+    /// How many requests may ring for one person.
+    pub guard: GuardConfig,
     /// What all providers share.
     pub provider: ProviderConfig,
     /// The retry law's numbers.

@@ -1,10 +1,11 @@
-//! Our own records as bytes: jobs, outcomes, and the decisions that the worker reads. Pure.
+//! Our own records as bytes: jobs and outcomes, and the decisions that the worker reads. Pure.
 //!
 //! Wire types stay in here: protobuf is a promise to other versions of ourselves and to others, the domain's types are not.
 use std::sync::Arc;
 
 use prost::Message as _;
 
+pub use super::codec_decision::{Decision, DecisionError, Finality, decode_decision};
 use super::{Ending, JobId, Notice, Origin, OutcomeRecord, PushJob, PushKind, Subject, Withdrawal};
 use crate::event::{
     Access, Body, Checked, DeviceId, Event, EventId, NotificationType, SystemNotice, Timestamp, UserId, WorkspaceId,
@@ -90,37 +91,6 @@ impl NamedJob {
         })
     }
 }
-
-/// A decision, as far as the worker cares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// The request's workspace.
-    pub workspace: WorkspaceId,
-    /// The request's type.
-    pub kind: NotificationType,
-    /// The request.
-    pub event: EventId,
-    /// The person who was asked.
-    pub user: UserId,
-    /// When it was written.
-    pub at: Timestamp,
-    /// Whether the request is over.
-    pub finality: Finality,
-}
-
-/// Whether a decision ends its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finality {
-    /// `asked` or `notice`.
-    Open,
-    /// `decided` or `closed`.
-    Final,
-}
-
-/// Why bytes are no decision.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the value is no watchbell.v1.Decision: {0}")]
-pub struct DecisionError(String);
 
 const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     match kind {
@@ -349,28 +319,6 @@ fn varint_field(tag: u32, value: u64, buffer: &mut Vec<u8>) {
         prost::encoding::encode_key(tag, prost::encoding::WireType::Varint, buffer);
         prost::encoding::encode_varint(value, buffer);
     }
-}
-
-/// Reads a decision.
-pub fn decode_decision(bytes: &[u8]) -> Result<Decision, DecisionError> {
-    use wire::decision::Body;
-    let missing = |what: &str| DecisionError(format!("it has no {what}"));
-    let bad_id = |error: crate::event::IdError| DecisionError(format!("an id {error}"));
-    let decision = wire::Decision::decode(bytes).map_err(|error| DecisionError(error.to_string()))?;
-    let kind = domain_type(decision.r#type()).ok_or_else(|| missing("type"))?;
-    let finality = match &decision.body {
-        // A body that a newer writer added is not final for us: the request's own deadline still ends it.
-        None | Some(Body::Asked(_) | Body::Notice(_)) => Finality::Open,
-        Some(Body::Decided(_) | Body::Closed(_)) => Finality::Final,
-    };
-    Ok(Decision {
-        workspace: WorkspaceId::new(decision.workspace_id).map_err(bad_id)?,
-        kind,
-        event: EventId::new(decision.event_id).map_err(bad_id)?,
-        user: UserId::new(decision.user_id).map_err(bad_id)?,
-        at: decision.at.and_then(to_timestamp).ok_or_else(|| missing("date"))?,
-        finality,
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //!
 //! Invariant: does no I/O, reads no clock, throws no dice: the time and the dice come in as arguments.
 pub mod codec;
+mod codec_decision;
 mod job;
 mod outcome;
 pub mod retry;

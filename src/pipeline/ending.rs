@@ -64,7 +64,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let versions = (resolved.workspace.version, step.user_version);
         let device = match &step.planned {
             Planned::Silent(device, _) => device.id(),
-            Planned::End(_) | Planned::Send(_) => "",
+            Planned::End(_) | Planned::Send(_) | Planned::Tell(_) => "",
         };
         self.end_recipient(record, event, (step.user, device), versions, ending, settlement);
     }

@@ -40,6 +40,9 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                     Planned::End(ending) | Planned::Silent(_, ending) => {
                         self.end_unplanned(record, event, resolved, step, ending, &acknowledged);
                     }
+                    Planned::Tell(device) => {
+                        self.tell_held_back(record, event, (step.user, device), &acknowledged);
+                    }
                     Planned::Send(device) => {
                         let subject = Subject::Event(Arc::clone(&shared));
                         self.publish_job(record, subject, step.user, device, &acknowledged);

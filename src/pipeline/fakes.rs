@@ -1,17 +1,17 @@
 //! The seams in memory, for the tests of the flow: small, total, and strict about what production would refuse.
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
+pub(crate) use super::fake_policy::{FakePolicy, Remembered};
 use crate::delivery::{Content, Ending, JobId, Outcome, OutcomeRecord, Push, Reach, Reason, RetryScope};
-use crate::event::{DeviceId, EventId, Headers, NotificationType, SystemNotice, Timestamp, UserId, WorkspaceId, wire};
-use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User, UserEntry, Workspace};
+use crate::event::{DeviceId, Headers, NotificationType, SystemNotice, Timestamp, wire};
+use crate::policy::{Device, DeviceView, Environment, Installation, Platform, Token, User};
 use crate::seam::{
-    Budget, Clock, CredentialId, DeadToken, Feed, Forward, Forwarder, Lease, LeaseState, PolicySource, PushProvider,
-    Query, Record, Removal, Resolved, Settlement, Unavailable, Wanted,
+    Budget, Clock, CredentialId, Feed, Forward, Forwarder, Lease, LeaseState, PushProvider, Record, Settlement, Wanted,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -109,101 +109,6 @@ impl Clock for FakeClock {
 
     fn instant(&self) -> Instant {
         self.1 + Duration::from_millis(self.0.load(SeqCst) as u64)
-    }
-}
-
-/// A policy store in memory.
-#[derive(Default)]
-pub(crate) struct FakePolicy {
-    pub(crate) workspace: Mutex<Option<Workspace>>,
-    pub(crate) users: Mutex<HashMap<String, User>>,
-    pub(crate) withdrawn: Mutex<HashSet<(NotificationType, EventId)>>,
-    pub(crate) remembered: Mutex<Vec<Remembered>>,
-    pub(crate) removed: Mutex<Vec<DeadToken>>,
-    pub(crate) away: AtomicBool,
-    /// So many of the next calls panic.
-    pub(crate) panics: AtomicUsize,
-    /// It answers for one person more than it was asked for.
-    pub(crate) surplus: AtomicBool,
-    /// It has everybody in its memory.
-    pub(crate) near: AtomicBool,
-    pub(crate) asked: AtomicUsize,
-    /// Fenced by whoever asks for people.
-    pub(crate) fences: OnceLock<Arc<FakeLease>>,
-    /// Whose forwards are looked at when a withdrawal is remembered.
-    pub(crate) forwarder: OnceLock<Arc<FakeForwarder>>,
-}
-
-/// A withdrawal, as it was remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    pub(crate) until: Timestamp,
-    /// How many forwards had been published by then.
-    pub(crate) after_forwards: usize,
-}
-
-/// Panics as often as it was told to.
-fn panic_if_told(panics: &AtomicUsize) {
-    let told = panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
-    assert!(!told, "the test says so");
-}
-
-impl FakePolicy {
-    fn check(&self) -> Result<(), Unavailable> {
-        self.asked.fetch_add(1, SeqCst);
-        panic_if_told(&self.panics);
-        match self.away.load(SeqCst) {
-            true => Err(Unavailable { what: "policy store", why: "the test says so".into() }),
-            false => Ok(()),
-        }
-    }
-
-    fn workspace(&self) -> Arc<Workspace> {
-        Arc::new(self.workspace.lock().unwrap().clone().unwrap_or_else(Workspace::unknown))
-    }
-
-    fn entry(&self, user: &UserId) -> UserEntry {
-        let users = self.users.lock().unwrap();
-        users.get(user.as_str()).map_or_else(UserEntry::unknown, |user| UserEntry::pack(user).unwrap())
-    }
-}
-
-impl PolicySource for Arc<FakePolicy> {
-    fn cached(&self, _: &WorkspaceId, user: &UserId) -> Option<(Arc<Workspace>, UserEntry)> {
-        self.near.load(SeqCst).then(|| (self.workspace(), self.entry(user)))
-    }
-
-    async fn resolve(&self, query: Query<'_>) -> Result<Resolved, Unavailable> {
-        if let Some(lease) = self.fences.get() {
-            lease.set(LeaseState::Fenced);
-        }
-        self.check()?;
-        let withdrawn = query
-            .withdrawn
-            .is_some_and(|(kind, event)| self.withdrawn.lock().unwrap().contains(&(kind, event.clone())));
-        let surplus = self.surplus.load(SeqCst).then(|| UserEntry::pack(&user("surplus", 1)).unwrap());
-        let users = query.users.iter().map(|user| self.entry(user)).chain(surplus).collect();
-        Ok(Resolved { workspace: self.workspace(), users, withdrawn })
-    }
-
-    async fn withdraw(
-        &self,
-        _: &WorkspaceId,
-        kind: NotificationType,
-        event: &EventId,
-        until: Timestamp,
-    ) -> Result<(), Unavailable> {
-        self.check()?;
-        let after_forwards = self.forwarder.get().map_or(0, |forwarder| forwarder.forwards.lock().unwrap().len());
-        self.remembered.lock().unwrap().push(Remembered { until, after_forwards });
-        self.withdrawn.lock().unwrap().insert((kind, event.clone()));
-        Ok(())
-    }
-
-    async fn remove_token(&self, dead: &DeadToken) -> Result<Removal, Unavailable> {
-        self.check()?;
-        self.removed.lock().unwrap().push(dead.clone());
-        Ok(Removal::Removed(1))
     }
 }
 
@@ -367,6 +272,18 @@ pub(crate) fn otp(id: &str, recipients: &[&str]) -> wire::Event {
             service: "ACME".into(),
         })),
     }
+}
+
+/// A sign-in that asks these people.
+pub(crate) fn sign_in(id: &str, recipients: &[&str]) -> wire::Event {
+    let asks = wire::IdentityVerificationRequested { application: "Payroll".into(), ..Default::default() };
+    wire::Event { body: Some(wire::event::Body::IdentityVerificationRequested(asks)), ..otp(id, recipients) }
+}
+
+/// A sign-in's record.
+pub(crate) fn sign_in_record(lease: &Arc<FakeLease>, offset: i64, event: &wire::Event) -> Record {
+    let feed = Feed::Event(NotificationType::IdentityVerification);
+    record(feed, lease, offset, &event.recipients[0], event.encode_to_vec())
 }
 
 /// A record with that value.

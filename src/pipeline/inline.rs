@@ -89,8 +89,14 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
         self.planned(hand);
         for step in steps {
-            if let Planned::End(ending) | Planned::Silent(_, ending) = &step.planned {
-                self.end_unplanned(&hand.record, event, resolved, step, ending, settlement);
+            match &step.planned {
+                Planned::End(ending) | Planned::Silent(_, ending) => {
+                    self.end_unplanned(&hand.record, event, resolved, step, ending, settlement);
+                }
+                Planned::Tell(device) => {
+                    self.tell_held_back(&hand.record, event, (step.user, device), settlement);
+                }
+                Planned::Send(_) => {}
             }
         }
         hand.begin_sending();

@@ -17,6 +17,7 @@ mod breaker;
 mod ending;
 mod explode;
 mod gather;
+mod guard;
 mod hand;
 mod hold;
 mod inline;
@@ -39,6 +40,7 @@ use futures_util::FutureExt as _;
 use crate::delivery::{Reason, RetryPolicy};
 use crate::event::{self, Cancel, DecodeError, Event, Limits, NotificationType};
 use crate::notification::Texts;
+use crate::policy::Guard;
 use crate::seam::{Clock, Feed, FeedKind, Forwarder, LeaseState, PolicySource, PushProvider, Resolved, Settlement};
 use crate::telemetry::flow::FlowSignals;
 
@@ -59,6 +61,8 @@ pub struct FlowConfig {
     pub clock_skew: Duration,
     /// When dead tokens are too many to be believed.
     pub wave: WaveConfig,
+    /// How many requests may ring for one person.
+    pub guard: Guard,
     /// The numbers of the retry law.
     pub retry: RetryPolicy,
 }
@@ -73,6 +77,7 @@ impl Default for FlowConfig {
             probe_interval: Duration::from_secs(10),
             clock_skew: Duration::from_secs(5),
             wave: WaveConfig::default(),
+            guard: Guard::default(),
             retry: RetryPolicy::default(),
         }
     }
@@ -91,6 +96,7 @@ pub struct Pipeline<S, P, F, C> {
     breakers: breaker::Breakers,
     wave: wave::Waves,
     unshown: unshown::Unshown,
+    counts: guard::Counts,
 }
 
 /// What gathering made of an event's record.
@@ -124,6 +130,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             breakers,
             wave,
             unshown: unshown::Unshown::default(),
+            counts: guard::Counts::default(),
         }
     }
 
@@ -189,9 +196,12 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         }
     }
 
-    /// Plans and sends. From the first send on there is no error, only forwards.
+    /// Plans, asks the guard where somebody is to answer, and sends. From the first send on there is no error, only forwards.
     async fn act(&self, hand: &mut InHand, event: &Event, resolved: &Resolved, settlement: &Arc<Settlement>) {
-        let steps = plan::plan(event, resolved);
+        let mut steps = plan::plan(event, resolved);
+        if event.kind().is_actionable() {
+            steps = self.guarded(event, resolved, steps, hand.record.next_recipient as usize).await;
+        }
         if hand.record.next_recipient > 0 || plan::jobs(&steps) > self.config.inline_max {
             Box::pin(self.explode(hand, event, resolved, &steps, settlement)).await;
         } else {
@@ -237,6 +247,8 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod fake_policy;
 #[cfg(test)]
 pub(crate) mod fakes;
 #[cfg(test)]

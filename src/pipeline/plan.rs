@@ -1,7 +1,7 @@
 //! Decide: from an event and what the policy store says to what happens for each recipient. Pure.
 use crate::delivery::{Ending, Reason};
 use crate::event::{Event, NotificationType, UserId};
-use crate::policy::{self, DeviceView, Platform, UserEntry, Verdict, Workspace};
+use crate::policy::{self, DeviceView, Platform, Suppression, UserEntry, Verdict, Workspace};
 use crate::seam::Resolved;
 
 /// What happens for one recipient, or one device of theirs.
@@ -25,6 +25,8 @@ pub(super) enum Planned<'a> {
     Silent(DeviceView<'a>, Ending),
     /// The recipient gets none, for this reason.
     End(Ending),
+    /// The device is told, quietly, that further requests stay silent.
+    Tell(DeviceView<'a>),
 }
 
 /// The plan for every recipient, in their order.
@@ -53,6 +55,45 @@ pub(super) fn jobs(steps: &[Step<'_>]) -> usize {
     steps.iter().filter(|step| matches!(step.planned, Planned::Send(_))).count()
 }
 
+/// Whose phones a plan would ring: recipients' positions and ids, each once.
+pub(super) fn ringing<'s, 'a>(steps: &'s [Step<'a>]) -> impl Iterator<Item = (usize, &'a UserId)> + use<'s, 'a> {
+    let sends = steps.iter().filter(|step| matches!(step.planned, Planned::Send(_)));
+    let mut last = None;
+    sends.filter_map(move |step| {
+        (last.replace(step.recipient) != Some(step.recipient)).then_some((step.recipient, step.user))
+    })
+}
+
+/// The plan without the pushes of those whom the guard holds back: by position, in order, each with whether they are to be told.
+pub(super) fn hold_back<'a>(
+    steps: Vec<Step<'a>>,
+    resolved: &'a Resolved,
+    held_back: &[(usize, bool)],
+) -> Vec<Step<'a>> {
+    let mut rest: Vec<Step<'a>> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let Ok(at) = held_back.binary_search_by_key(&step.recipient, |(recipient, _)| *recipient) else {
+            rest.push(step);
+            continue;
+        };
+        // The first step of a recipient stands for all of them.
+        if rest.last().is_some_and(|last| last.recipient == step.recipient) {
+            continue;
+        }
+        let (recipient, tell) = held_back[at];
+        let step = |planned| Step { planned, ..step };
+        rest.push(step(Planned::End(suppressed(Suppression::FatigueGuard))));
+        if tell {
+            rest.extend(resolved.users[recipient].devices().map(|device| step(Planned::Tell(device))));
+        }
+    }
+    rest
+}
+
+fn suppressed(suppression: Suppression) -> Ending {
+    Ending::Suppressed(Reason::known(suppression.name()))
+}
+
 /// Why this person's phones stay as they are; `None` when policy lets them ring.
 pub(super) fn verdict(
     kind: NotificationType,
@@ -61,14 +102,14 @@ pub(super) fn verdict(
     withdrawn: bool,
 ) -> Option<Ending> {
     let suppression = if withdrawn {
-        Some(policy::Suppression::Withdrawn)
+        Some(Suppression::Withdrawn)
     } else {
         match policy::decide(workspace.setting(kind), user.preference(kind)) {
             Verdict::Deliver => None,
             Verdict::Suppress(suppression) => Some(suppression),
         }
     };
-    suppression.map(|suppression| Ending::Suppressed(Reason::known(suppression.name())))
+    suppression.map(suppressed)
 }
 
 /// Why this device is not told that a notification is taken back; `None` when it is. On iOS that may leave an entry, which is a push like
@@ -93,7 +134,7 @@ pub(super) fn device_verdict(
 ) -> Option<Ending> {
     match policy::decide_device(workspace.setting(kind), device.quiet()) {
         Verdict::Deliver => None,
-        Verdict::Suppress(suppression) => Some(Ending::Suppressed(Reason::known(suppression.name()))),
+        Verdict::Suppress(suppression) => Some(suppressed(suppression)),
     }
 }
 

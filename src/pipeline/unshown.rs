@@ -1,4 +1,5 @@
-//! Which notifications certainly are on no phone: refused by their provider, waiting in a tier until a known moment.
+//! Which notifications certainly are on no phone: refused by their provider, waiting in a tier until a known moment; or held back by the
+//! fatigue guard.
 //!
 //! The point: a Cancel that comes meanwhile pushes nothing to that phone. The job sees the withdrawal when its tier lets it go, and ends.
 //!

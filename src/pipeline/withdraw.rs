@@ -2,8 +2,8 @@
 //!
 //! The withdrawal is remembered first, so that a job that still waits anywhere sees it; then every device of the person gets a job that
 //! takes the notification back. Two kinds of device get none. An iPhone whose owner policy lets nothing ring for: it showed nothing, or was
-//! muted since, and nothing is pushed against policy. And one whose push was refused by this process and still waits in a tier: it showed
-//! nothing and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
+//! muted since, and nothing is pushed against policy. And one whose push was refused by this process and still waits in a tier, or whose
+//! owner the fatigue guard spared: it showed nothing and will show nothing. Of any other device it is not known whether it ever showed it: taking back what was never shown shows
 //! nothing on Android, which is why policy is not asked there, and one silent, passive entry at most on iOS.
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         self.withdraw(hand, withdrawal, &cancel.recipients, settlement).await;
     }
 
-    /// A record of the decisions topic: a final one withdraws its request from the person's phones.
+    /// A record of the decisions topic: a final one withdraws its request from the person's phones, and the guard listens to answers.
     pub(super) async fn decision(&self, hand: &mut InHand, settlement: &Arc<Settlement>) {
         let payload = hand.record.payload.as_deref().unwrap_or_default();
         let decision = match codec::decode_decision(payload) {
@@ -43,6 +43,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 return self.dead_letter(hand, Reason::known("not_a_decision"), error.to_string(), settlement);
             }
         };
+        self.guard_hears(&decision).await;
         match decision.finality {
             Finality::Open => self.planned(hand),
             Finality::Final => {

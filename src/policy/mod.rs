@@ -3,15 +3,17 @@
 //! The point: one pure rule, [`decide`], for the whole product. Admins set each type to disabled, enabled or enforced; each person
 //! switches the enabled ones on or off for themselves. What they keep from ringing
 //! on one device is [`decide_device`]'s to say. The rule decides *ringing* only: a request that awaits an answer stays open
-//! whatever is decided here. It deliberately knows nothing about rates or deadlines. It cannot fail.
+//! whatever is decided here. It deliberately knows nothing about deadlines; rates are the [`Guard`]'s, a law of its own. It cannot fail.
 //!
 //! Invariant: does no I/O, reads no clock; the result depends on the arguments alone.
 mod entry;
+mod guard;
 
 pub use entry::{
     AppId, Detail, Device, DeviceView, EntryError, Environment, Installation, Platform, Token, User, UserEntry,
     Workspace,
 };
+pub use guard::{CLOCKS_APART, Guard, Heard, Ring, Tally};
 
 /// What a workspace's owners, super admins and admins set for one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -76,6 +78,8 @@ pub enum Suppression {
     QuietDevice,
     /// The event was cancelled or answered meanwhile.
     Withdrawn,
+    /// Too many requests rang for the person: see [`Guard`].
+    FatigueGuard,
 }
 
 impl Suppression {
@@ -86,6 +90,7 @@ impl Suppression {
             Self::MutedByUser => "muted_by_user",
             Self::QuietDevice => "quiet_device",
             Self::Withdrawn => "withdrawn",
+            Self::FatigueGuard => "fatigue_guard",
         }
     }
 }

@@ -13,9 +13,11 @@
 //! provider says is an [`Outcome`], as data, and never an error.
 mod feed;
 mod outbox;
+mod policy;
 
 pub use feed::{Feed, FeedKind, Group};
 pub use outbox::{OutboxRecord, OutboxSink, OutboxTopic};
+pub use policy::{DeadToken, PolicySource, Query, Removal, Resolved, Ringing};
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,8 +26,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::delivery::{Outcome, OutcomeRecord, Push, PushJob, Reason, Tier};
-use crate::event::{DeviceId, EventId, Headers, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::policy::{DeviceView, Installation, UserEntry, Workspace};
+use crate::event::{Headers, Timestamp};
+use crate::policy::DeviceView;
 
 /// Something of ours cannot be reached: a store, a cache, a broker. The caller waits and tries again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,70 +153,6 @@ impl Drop for Permit {
 pub trait RecordSource: Send {
     /// The next batch; `None` when it was closed and everything handed out before was told to its lease.
     fn receive(&mut self) -> impl Future<Output = Option<Vec<Record>>> + Send;
-}
-
-/// What the flow asks the policy store for one record or job.
-#[derive(Debug, Clone, Copy)]
-pub struct Query<'a> {
-    /// The workspace.
-    pub workspace: &'a WorkspaceId,
-    /// The people, any number.
-    pub users: &'a [UserId],
-    /// Also: whether this event was withdrawn. Asked from the second attempt on; inline first attempts do not pay for it.
-    pub withdrawn: Option<(NotificationType, &'a EventId)>,
-}
-
-/// The policy store's answer.
-#[derive(Debug, Clone)]
-pub struct Resolved {
-    /// The workspace's settings.
-    pub workspace: Arc<Workspace>,
-    /// One entry for each of [`Query::users`], in their order.
-    pub users: Vec<UserEntry>,
-    /// Whether the event was withdrawn and still is.
-    pub withdrawn: bool,
-}
-
-/// A dead token, to be removed only if it is still the one that was used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadToken {
-    /// The workspace of the job.
-    pub workspace: WorkspaceId,
-    /// The person of the job.
-    pub user: UserId,
-    /// The device of the job.
-    pub device: DeviceId,
-    /// What the push was sent to: a dead token is dead for everybody who shares the installation.
-    pub installation: Installation,
-    /// Removed only where it was registered at or before this moment: the provider's, or the begin of the send less skew.
-    pub since: Timestamp,
-}
-
-/// What became of a dead token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// It is gone, from so many rows.
-    Removed(u64),
-    /// It was registered anew meanwhile, or is gone already.
-    Unchanged,
-}
-
-/// Where settings, preferences, devices and withdrawals come from.
-pub trait PolicySource: Send + Sync + 'static {
-    /// The answer for one person, if it is fresh in this process: no await, no withdrawal.
-    fn cached(&self, workspace: &WorkspaceId, user: &UserId) -> Option<(Arc<Workspace>, UserEntry)>;
-    /// The answer, in one round trip however many people there are.
-    fn resolve(&self, query: Query<'_>) -> impl Future<Output = Result<Resolved, Unavailable>> + Send;
-    /// Remembers that an event is withdrawn until that moment.
-    fn withdraw(
-        &self,
-        workspace: &WorkspaceId,
-        kind: NotificationType,
-        event: &EventId,
-        until: Timestamp,
-    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
-    /// Removes a dead token by compare-and-clear.
-    fn remove_token(&self, dead: &DeadToken) -> impl Future<Output = Result<Removal, Unavailable>> + Send;
 }
 
 /// A credential's name in config, `apns.<name>` or `fcm.<name>`: what a misconfiguration holds apart.

@@ -1,5 +1,6 @@
 //! [`Policy`]: the caches in front of the store of record, as one [`PolicySource`].
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admin::Admin;
 use secrecy::ExposeSecret;
@@ -19,8 +20,8 @@ use super::round::Round;
 use super::telemetry::Handles;
 use super::{schema, telemetry};
 use crate::event::{EventId, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::policy::{UserEntry, Workspace};
-use crate::seam::{Clock, DeadToken, PolicySource, Query, Removal, Resolved, SystemClock, Unavailable};
+use crate::policy::{Guard, Heard, Ring, UserEntry, Workspace};
+use crate::seam::{Clock, DeadToken, PolicySource, Query, Removal, Resolved, Ringing, SystemClock, Unavailable};
 
 /// How often one question is asked anew because the answer was overtaken by a change while it was read. Each time needs another change
 /// to the same few keys within a millisecond or two.
@@ -216,5 +217,30 @@ impl PolicySource for Policy {
             self.inner.store.database.remove_token(dead).await.map_err(|error| unavailable(&error))?;
         self.inner.announce(&touched).await;
         Ok(if rows == 0 { Removal::Unchanged } else { Removal::Removed(rows) })
+    }
+
+    fn counts_together(&self) -> bool {
+        let Some(redis) = &self.inner.redis else { return false };
+        let up = redis.is_up();
+        if !up {
+            telemetry::counted_alone();
+        }
+        up
+    }
+
+    async fn ring(&self, ringing: Ringing<'_>) -> Option<Vec<Ring>> {
+        let rings = self.inner.redis.as_ref()?.ring(ringing).await;
+        if rings.is_none() {
+            telemetry::counted_alone();
+        }
+        rings
+    }
+
+    async fn hear(&self, workspace: &WorkspaceId, user: &UserId, heard: Heard, ago: Duration, guard: &Guard) {
+        let Some(redis) = &self.inner.redis else { return };
+        let person = UserKey { workspace: workspace.clone(), user: user.clone() };
+        if !redis.hear(&person, heard, ago, guard).await {
+            telemetry::guard_not_told();
+        }
     }
 }

@@ -119,7 +119,12 @@ impl Admin {
             match self.try_erase(person, actor, at).await {
                 Err(error) if race.again(&error) => {}
                 Err(error) => return Err(unavailable(&error)),
-                Ok(touched) => return Ok(self.inner.announce(&touched).await),
+                Ok(touched) => {
+                    if let Some(redis) = &self.inner.redis {
+                        redis.forget_guard(person).await;
+                    }
+                    return Ok(self.inner.announce(&touched).await);
+                }
             }
         }
     }

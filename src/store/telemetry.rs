@@ -68,6 +68,20 @@ pub(super) fn redis_unfit(why: &str) {
     tracing::error!(why, "Redis answers again but must not be used; mend policy.redis_url");
 }
 
+static COUNTED_ALONE: LazyLock<Counter> = LazyLock::new(|| counter!("watchbell_guard_counted_alone_total"));
+
+/// Redis is configured and was not asked: often, while it is away.
+pub(super) fn counted_alone() {
+    COUNTED_ALONE.increment(1);
+}
+
+pub(super) fn guard_not_told() {
+    counter!("watchbell_guard_answers_lost_total").increment(1);
+    tracing::warn!(
+        "somebody's answer did not reach the common count of what rings: the fatigue guard goes on for them as before"
+    );
+}
+
 pub(super) fn not_announced() {
     counter!("watchbell_policy_unannounced_changes_total").increment(1);
     tracing::warn!("a change of policy was made but could not be announced: other processes see it after one TTL");

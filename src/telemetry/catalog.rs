@@ -60,6 +60,21 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "watchbell_signing_key_fetches_total", "Fetches of the issuer's keys, by result"),
     (Counter, "watchbell_policy_unannounced_changes_total", "Changes of policy that others see after one TTL only"),
     (
+        Counter,
+        "watchbell_guard_answers_lost_total",
+        "Answers that the fatigue guard's common count did not hear of, because Redis could not be told",
+    ),
+    (
+        Counter,
+        "watchbell_guard_counted_alone_total",
+        "Requests whose ringing this process counted by itself, because Redis could not be asked",
+    ),
+    (
+        Counter,
+        "watchbell_guard_held_back_total",
+        "Requests that did not ring for a person for whom too many had rung, by type: somebody may be under attack",
+    ),
+    (
         Gauge,
         "watchbell_commits_failing_seconds",
         "For how long a group's commits have been failing; 0 while they succeed",

@@ -20,6 +20,7 @@ mod services;
 mod start;
 mod store_behaviour;
 mod store_bounds;
+mod store_guard;
 mod store_import;
 mod store_redis;
 mod store_support;

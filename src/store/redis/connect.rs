@@ -12,7 +12,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::copy::Keys;
-use super::{Link, Session};
+use super::{Link, Session, guard};
 use crate::store::error::OpenError;
 
 /// Sets values that are newer than those that are there.
@@ -88,6 +88,7 @@ pub(super) async fn connect(client: &Client, link: &Arc<Link>, keys: Keys) -> Re
         request.cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP").ignore();
         request.query_async::<()>(&mut connection).await?;
         SCRIPT.load_async(&mut connection).await?;
+        guard::SCRIPT.load_async(&mut connection).await?;
         Ok(Session { id, connection, keys })
     };
     match tokio::time::timeout(patience * 2, prepared).await {

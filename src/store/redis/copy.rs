@@ -47,7 +47,12 @@ impl Keys {
         format!("{}closed:{}:{workspace}:{}:{}", self.prefix, workspace.len(), key.kind.name(), key.event)
     }
 
-    /// Whose key it is; `None` for a withdrawal's, which is not cached in process, and for another store's.
+    /// A person's fatigue guard.
+    pub(super) fn guard(&self, workspace: &str, user: &str) -> String {
+        format!("{}guard:{}:{workspace}:{user}", self.prefix, workspace.len())
+    }
+
+    /// Whose key it is; `None` for a withdrawal's and a guard's, which are not cached in process, and for another store's.
     pub(super) fn named<'a>(&self, key: &'a str) -> Option<Named<'a>> {
         let (kind, ids) = key.strip_prefix(&*self.prefix)?.split_once(':')?;
         match kind {
@@ -120,6 +125,7 @@ mod tests {
         assert_eq!(keys.named(&keys.workspace("a:b{c}")), Some(Named::Workspace("a:b{c}")));
         let event = EventId::new("e").unwrap();
         assert_eq!(keys.named(&keys.closed(&EventKey { workspace, kind: NotificationType::OtpReceived, event })), None);
+        assert_eq!(keys.named(&keys.guard("a:b{c}", "auth0|x:y")), None);
         assert_eq!(Keys::new("4567").named(&of_user), None);
         assert_eq!(keys.named("watchbell:2:0123:user:99:a:b"), None);
     }

@@ -13,6 +13,7 @@
 mod clock;
 mod connect;
 mod copy;
+mod guard;
 mod supervise;
 
 use std::path::Path;
@@ -310,7 +311,8 @@ impl Link {
             match std::str::from_utf8(&key).ok().and_then(|key| keys.named(key)) {
                 Some(Named::Workspace(workspace)) => self.caches.invalidate_workspace(workspace),
                 Some(Named::User { workspace, user }) => self.caches.invalidate_user(workspace, user),
-                None => {}
+                // A withdrawal's, which is not cached here, or a count of the guard's.
+                None => continue,
             }
             telemetry::invalidated();
         }

@@ -4,6 +4,7 @@
 mod changes;
 mod described;
 mod export;
+mod guard;
 mod lifecycle;
 mod limits;
 mod notices;

@@ -39,6 +39,8 @@ pub struct Stage {
     pub redis_url: Option<String>,
     /// More of section `[policy]`.
     pub policy: &'static str,
+    /// `guard.max`: more than the product's, because loads ask the same few people again and again.
+    pub guard_max: u32,
     pub producer: Producer,
     extra: String,
     runtime: tokio::runtime::Runtime,
@@ -88,6 +90,7 @@ impl Stage {
             store_url,
             redis_url: None,
             policy: "",
+            guard_max: 10_000,
             producer: Producer::new(bootstrap),
             extra: extra.to_owned(),
             runtime,
@@ -124,6 +127,7 @@ impl Stage {
         if let Some(redis) = &self.redis_url {
             writeln!(text, "redis_url = {redis:?}").unwrap();
         }
+        writeln!(text, "[guard]\nmax = {}", self.guard_max).unwrap();
         writeln!(text, "[apns.main]\nteam_id = {:?}\nkey_id = {:?}\nkey_file = {:?}\napps = [{APP:?}, {OTHER_APP:?}]\nenvironment = \"production\"\nbase_url = {:?}\nca_file = \"{ca}\"",
             key.key.team_id, key.key.key_id, key.path.display().to_string(), sandbox.apns_url()).unwrap();
         writeln!(
