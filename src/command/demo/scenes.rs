@@ -16,8 +16,12 @@ use crate::seam::{Clock as _, SystemClock};
 
 /// How long people take to answer, in milliseconds.
 const THINKING_MS: u64 = 300;
+/// How long it takes to open the app, in milliseconds.
+const OPENING_MS: u64 = 900;
 /// How long the request lives that nobody answers, in seconds.
 const SHORT_LIFE_S: i64 = 3;
+/// Rounds until Elif is asked again whether it was her: one "not me" may keep her phone quiet for ten minutes.
+const QUIET_ROUNDS: usize = 28;
 /// What the sign-in page shows.
 const NUMBER: &str = "407213";
 
@@ -60,7 +64,7 @@ impl Scenes {
         let (round, place) = (self.at / SCENES, self.at % SCENES);
         self.at += 1;
         let id = Uuid::now_v7().to_string();
-        let scene = self.scene(stage, &id, place, round % 2 == 0)?;
+        let scene = self.scene(stage, &id, place, round)?;
         let now = SystemClock.now().as_millis();
         let moment = |ms: i64| prost_types::Timestamp { seconds: ms / 1000, nanos: (ms % 1000) as i32 * 1_000_000 };
         let event = wire::Event {
@@ -69,8 +73,8 @@ impl Scenes {
             recipients: scene.people.iter().map(|&person| person.to_owned()).collect(),
             occurred_at: Some(moment(now)),
             expires_at: scene.lives_s.map(|lives| moment(now + lives * 1000)),
-            test: false,
             body: Some(scene.body),
+            test: false,
         };
         let key = if scene.people.len() == 1 { scene.people[0] } else { &event.event_id };
         stage.produce(scene.kind, key, &event.encode_to_vec())?;
@@ -78,8 +82,8 @@ impl Scenes {
     }
 
     /// Nobody denies twice before they approve: the guard against floods of requests would keep their phones quiet.
-    fn scene(&mut self, stage: &Stage, id: &str, place: usize, first: bool) -> Result<Scene, Failure> {
-        let phones = stage.sandbox().phones();
+    fn scene(&mut self, stage: &Stage, id: &str, place: usize, round: usize) -> Result<Scene, Failure> {
+        let (phones, first) = (stage.sandbox().phones(), round % 2 == 0);
         let answer = |phone, answer| {
             let number = (answer == Reply::Approve).then(|| NUMBER.to_owned());
             let behaviour = Behaviour { answer, number, times: Some(1), after_ms: THINKING_MS };
@@ -100,6 +104,15 @@ impl Scenes {
                 answer("Dieter's iPhone", Reply::Approve)?;
                 scene("the tablet asks Dieter again, who is back", TrustedDevice, &["dieter"], device())
             }
+            3 if round % QUIET_ROUNDS > 0 => Scene {
+                lives_s: Some(SHORT_LIFE_S),
+                ..scene(
+                    "the stranger tries again; Elif does not look at it",
+                    IdentityVerification,
+                    &["elif"],
+                    sign_in("Reykjavík, Iceland", Some(NUMBER)),
+                )
+            },
             3 => {
                 answer("Elif's Pixel", Reply::DenyNotMe)?;
                 let title = "a stranger signs in to Payroll as Elif";
@@ -141,7 +154,7 @@ impl Scenes {
 fn approve_pending(phones: &Arc<Phones>, phone: &'static str, event: String) {
     let phones = Arc::clone(phones);
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(THINKING_MS)).await;
+        tokio::time::sleep(Duration::from_millis(OPENING_MS)).await;
         // What the API says is in the phone's log.
         phones.answer(phone, ("identity_verification", &event), Reply::Approve, None).await.ok();
     });

@@ -94,6 +94,8 @@ impl Screen {
                     let text = format!("{}: {} waits for another attempt", job.user, job.subject.kind().name());
                     self.said("not shown yet", &self.dim(&text));
                 }
+                // A record without an ending says something else of its job.
+                News::Ended(_, outcome) if outcome.ending() == wire::Ending::Unspecified => {}
                 News::Ended(job, outcome) => {
                     self.waiting.remove(&job);
                     self.ending(&outcome);

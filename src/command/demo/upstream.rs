@@ -15,7 +15,8 @@ pub(super) fn heard(decision: &wire::Decision, stage: &Stage) -> (String, String
         Some(Body::Asked(asked)) => ("asked".into(), format!("asked: {user}, on {}", asked.devices.join(" or "))),
         Some(Body::Notice(notice)) => {
             let kind = word(notice.kind().as_str_name(), "NOTICE_KIND_");
-            let reason = if notice.reason.is_empty() { String::new() } else { format!(" ({})", notice.reason) };
+            let undelivered = notice.kind() == wire::NoticeKind::Undeliverable;
+            let reason = if undelivered { format!(" ({})", notice.reason) } else { String::new() };
             ("notice".into(), format!("notice: {user} did not hear it ring, {kind}{reason}"))
         }
         Some(Body::Decided(decided)) => {
