@@ -77,6 +77,27 @@ async fn fifty_sign_ins() {
     }
 }
 
+/// What people send to themselves asks nothing: it counts for nothing, and the guard holds none of it back.
+#[tokio::test]
+async fn tests_do_not_count() {
+    for bench in both() {
+        let bench = bench.person("u", 1);
+        let guard = Guard::default();
+        for number in 0..2 * guard.max {
+            let test = wire::Event { test: true, ..sign_in(&format!("t{number}"), &["u"]) };
+            let offset = OFFSET.fetch_add(1, SeqCst);
+            bench.handle(sign_in_record(&bench.lease, offset, &test)).await;
+        }
+        assert_eq!(rang(&bench), 2 * guard.max as usize);
+        for number in 0..guard.max {
+            signs_in(&bench, &format!("e{number}"), &["u"]).await;
+        }
+        assert_eq!(rang(&bench), guard.max as usize);
+        assert!(jobs(&bench).is_empty());
+        bench.endings();
+    }
+}
+
 /// A record that is read again counts once, and rings again as any repeated record does; a job is never held back. The first that was held
 /// back tells the person under the same id each time that it is read, and no other does.
 #[tokio::test]
