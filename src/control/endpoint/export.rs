@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::actor;
 use super::audit::Entry;
 use super::devices::Device;
+use super::notices::Notice;
 use super::others::whom;
 use super::requests::{Activity, Request};
 use crate::control::auth::{Action, Member};
@@ -53,6 +54,8 @@ pub(in crate::control) struct Export {
     recent: Vec<Activity>,
     /// What their devices showed within the last 30 days.
     seen: Vec<ExportedSeen>,
+    /// What they were told about their devices within the last 30 days, newest first.
+    notices: Vec<Notice>,
     /// What the audit trail says of them, as who acted or as whom it concerned: the last 400 days, newest first.
     audit: Vec<Entry>,
 }
@@ -182,6 +185,7 @@ async fn write(
     write_requests(policy, person, List::begin("requests", pieces)).await?;
     write_recent(policy, person, List::begin("recent", pieces)).await?;
     write_seen(policy, person, List::begin("seen", pieces)).await?;
+    write_notices(policy, person, exported_at, List::begin("notices", pieces)).await?;
     write_audit(policy, person, List::begin("audit", pieces)).await?;
     send(pieces, "}".to_owned()).await
 }
@@ -226,6 +230,18 @@ async fn write_seen(policy: &Policy, person: &Person, mut list: List<'_>) -> Res
         let page = policy.admin().seen_marks(person, after.as_ref()).await?;
         after = page.last().cloned();
         if !list.page(page.into_iter().map(ExportedSeen::from)).await? {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_notices(policy: &Policy, person: &Person, now: Moment, mut list: List<'_>) -> Result<(), Broken> {
+    let mut before: Option<Cursor> = None;
+    loop {
+        let page = policy.notices().list(person, before, PAGE_MAX, now.0).await?;
+        list.page(page.items.into_iter().map(Notice::from)).await?;
+        before = page.next;
+        if before.is_none() {
             return list.end().await;
         }
     }

@@ -10,8 +10,10 @@ use crate::store_support::{AT, Place, device_of, event, over_both, person, phone
 
 const PATH: &str = "/v1/workspaces/acme/users/ada/data";
 
-fn lengths(body: &Value) -> [usize; 6] {
-    ["preferences", "devices", "requests", "recent", "seen", "audit"].map(|name| body[name].as_array().unwrap().len())
+const LISTS: [&str; 7] = ["preferences", "devices", "requests", "recent", "seen", "notices", "audit"];
+
+fn lengths(body: &Value) -> [usize; 7] {
+    LISTS.map(|name| body[name].as_array().unwrap().len())
 }
 
 over_both! {
@@ -35,17 +37,18 @@ over_both! {
         let answer = served.get("owner", PATH).await;
         assert_eq!((answer.status, answer.header("content-disposition").contains("attachment")), (200, true));
         let body = &answer.body;
-        assert_eq!(lengths(body), [1, 3, 2, 2, 1, 1], "{body:#}");
+        assert_eq!(lengths(body), [1, 3, 2, 2, 1, 1, 1], "{body:#}");
         assert_eq!((&body["user"], &body["role"]["role"]), (&json!("ada"), &json!("owner")));
         assert_eq!(body["preferences"], json!([{"type": "otp_received", "preference": "off"}]));
         assert!(body["devices"][2]["retired_at"].is_string() && body["devices"][0].get("retired_at").is_none());
         assert_eq!(body["requests"][1]["detail"]["location"], "Lisbon");
+        assert_eq!((&body["notices"][0]["what"], &body["notices"][0]["device"]), (&json!("removed"), &json!("d3")));
         assert_eq!(body["audit"][0]["action"], "person_exported");
         for secret in ["token-d1", "token-of-jonas", "statement-of", "key-of", "of-jonas"] {
             assert!(!answer.text.contains(secret), "{secret} in {}", answer.text);
         }
         let nobody = served.get("owner", "/v1/workspaces/acme/users/nobody/data").await.body;
-        assert_eq!((lengths(&nobody), &nobody["role"]), ([0, 0, 0, 0, 0, 1], &Value::Null));
+        assert_eq!((lengths(&nobody), &nobody["role"]), ([0, 0, 0, 0, 0, 0, 1], &Value::Null));
     }
 
     /// More than a page of anything is handed out whole.
@@ -65,7 +68,7 @@ over_both! {
         }
         let served = Served::new(policy).await;
         let body = served.get("owner", PATH).await.body;
-        assert_eq!(lengths(&body), [0, 205, 405, 810, 405, 1]);
+        assert_eq!(lengths(&body), [0, 205, 405, 810, 405, 0, 1]);
         for (list, key) in [("requests", "/event"), ("seen", "/event"), ("devices", "/device/device")] {
             let items = body[list].as_array().unwrap();
             let ids: std::collections::BTreeSet<_> = items.iter().map(|item| item.pointer(key).unwrap().as_str()).collect();
