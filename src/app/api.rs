@@ -82,7 +82,7 @@ impl ApiServer {
         let (source, handle) = projector::start(config, &clients).await?;
         let limits = Limits { recipients_max: config.fanout.recipients_max };
         let writes = (policy.requests(), policy.admin());
-        let projector = tokio::spawn(projector::run(source, writes, forwarder.clone(), limits));
+        let projector = tokio::spawn(projector::run(source, writes, courier.clone(), forwarder.clone(), limits));
         let drain_deadline = config.api.drain_deadline();
         Ok(Self {
             policy,

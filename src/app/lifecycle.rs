@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use metrics::counter;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::control::Courier;
 use crate::delivery::Reason;
 use crate::event::UserId;
 use crate::people::codec_lifecycle::{LifecycleError, decode_lifecycle};
@@ -23,10 +24,15 @@ use crate::store::Admin;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Does what follows from what comes, until nothing comes any more.
-pub(super) async fn run(mut records: UnboundedReceiver<Record>, admin: Admin, letters: impl Forwarder) {
+pub(super) async fn run(
+    mut records: UnboundedReceiver<Record>,
+    admin: Admin,
+    courier: impl Courier,
+    letters: impl Forwarder,
+) {
     while let Some(record) = records.recv().await {
         let (lease, offset) = (&record.lease, record.offset);
-        let done = AssertUnwindSafe(one(&admin, &record, &letters)).catch_unwind().await;
+        let done = AssertUnwindSafe(one(&admin, &courier, &record, &letters)).catch_unwind().await;
         match done {
             Ok(Done::Applied) => lease.finish(offset),
             // Its letter finishes it.
@@ -47,7 +53,7 @@ enum Done {
     Fenced,
 }
 
-async fn one(admin: &Admin, record: &Record, letters: &impl Forwarder) -> Done {
+async fn one(admin: &Admin, courier: &impl Courier, record: &Record, letters: &impl Forwarder) -> Done {
     let read = decode_lifecycle(record.payload.as_deref(), SystemClock.now());
     let (by, told) = match read.and_then(|told| Ok((actor(&told)?, told))) {
         Ok(read) => read,
@@ -64,6 +70,9 @@ async fn one(admin: &Admin, record: &Record, letters: &impl Forwarder) -> Done {
         match admin.lifecycle(&told, &by, SystemClock.now()).await {
             Ok(applied) => {
                 count(if applied.again { "known" } else { "applied" }, told.what.name());
+                if let (Some((notice, phones)), Some(person)) = (applied.told, told.person()) {
+                    courier.tell(&person, &notice, phones);
+                }
                 return Done::Applied;
             }
             Err(unavailable) => {

@@ -18,6 +18,7 @@ use metrics::counter;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
 
+use super::courier::PushCourier;
 use super::{StartError, lifecycle, outcome};
 use crate::config::Config;
 use crate::event::{Limits, NotificationType};
@@ -61,6 +62,7 @@ pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source,
 pub(super) async fn run(
     mut source: impl RecordSource,
     (requests, admin): (Requests, Admin),
+    courier: PushCourier,
     letters: impl Forwarder + Clone,
     limits: Limits,
 ) {
@@ -83,7 +85,7 @@ pub(super) async fn run(
     });
     let lives: [UnboundedSender<Record>; LIFECYCLE_LANES] = std::array::from_fn(|_| {
         let (enter, records) = unbounded_channel();
-        tasks.spawn(lifecycle::run(records, admin.clone(), letters.clone()));
+        tasks.spawn(lifecycle::run(records, admin.clone(), courier.clone(), letters.clone()));
         enter
     });
     let hasher = RandomState::new();

@@ -7,18 +7,20 @@
 //! harmless.
 use super::admin::{Admin, Announced};
 use super::database::{Arg, Sql};
+use super::devices::Silenced;
 use super::error::unavailable;
 use super::read::UserKey;
 use super::work::{Race, Work};
+use crate::delivery::Notice;
 use crate::event::{Timestamp, UserId, WorkspaceId};
-use crate::people::{Actor, Audited, Lifecycle, LifecycleChange, Person};
+use crate::people::{Actor, Audited, Lifecycle, LifecycleChange, News, Person};
 use crate::seam::Unavailable;
 
 /// Most people whose keys one transaction retires: some milliseconds of work, and one chunk of what Redis is told.
 const PEOPLE: usize = 256;
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// It was done before, by that id: nothing was written.
     pub again: bool,
@@ -26,6 +28,8 @@ pub struct Applied {
     pub devices: u64,
     /// Requests that were closed as cancelled.
     pub closed: u64,
+    /// What a person is told whose sessions were revoked, and the phones that have to be told: pushes went there. Who left is told nothing.
+    pub told: Option<(Notice, Vec<Silenced>)>,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -48,11 +52,11 @@ macro_rules! of_people {
 }
 
 impl Applied {
-    const AGAIN: Self = Self { again: true, devices: 0, closed: 0, announced: Announced::Everywhere };
+    const AGAIN: Self = Self { again: true, devices: 0, closed: 0, told: None, announced: Announced::Everywhere };
 
     fn and(self, announced: Announced, devices: u64, closed: u64) -> Self {
         let announced = if announced == Announced::NotYet { announced } else { self.announced };
-        Self { again: false, devices: self.devices + devices, closed: self.closed + closed, announced }
+        Self { again: false, devices: self.devices + devices, closed: self.closed + closed, told: None, announced }
     }
 }
 
@@ -78,9 +82,15 @@ impl Admin {
             if !matches!(work.begin(told, now).await?, Begun::New) {
                 return Ok(None);
             }
+            let silenced = work.ringing(person).await?;
             let devices = work.retire_people(&person.workspace, std::slice::from_ref(&person.user), now).await?;
+            let mut heard = None;
             let (closed, what) = match &told.what {
-                LifecycleChange::SessionsRevoked(user) => (0, Audited::PersonReset { user: user.clone() }),
+                LifecycleChange::SessionsRevoked(user) => {
+                    let notice = work.notify(person, &News::Reset { by: Some(by.role) }, None, now).await?;
+                    heard = Some((notice, silenced));
+                    (0, Audited::PersonReset { user: user.clone() })
+                }
                 LifecycleChange::UserRemoved(user) => {
                     work.forget_role(person).await?;
                     (work.cancel_all(person, now).await?, Audited::PersonRemoved { user: user.clone() })
@@ -89,11 +99,11 @@ impl Admin {
             };
             work.audit(&person.workspace, by, now, what).await?;
             work.over(told, now).await?;
-            Ok(Some((devices, closed, work.commit().await?)))
+            Ok(Some((devices, closed, heard, work.commit().await?)))
         };
-        let Some((devices, closed, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
+        let Some((devices, closed, told, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
         let announced = self.inner.announce(&touched).await;
-        Ok(Applied { again: false, devices, closed, announced })
+        Ok(Applied { again: false, devices, closed, told, announced })
     }
 
     async fn of_workspace(&self, told: &Lifecycle, by: &Actor, now: Timestamp) -> Result<Applied, sqlx::Error> {
@@ -109,7 +119,7 @@ impl Admin {
         if matches!(begun, Begun::Done) {
             return Ok(Applied::AGAIN);
         }
-        let mut applied = Applied { again: false, devices: 0, closed: 0, announced: Announced::Everywhere };
+        let mut applied = Applied { again: false, ..Applied::AGAIN };
         applied = applied.and(self.inner.announce(&touched).await, 0, 0);
         let mut after = String::new();
         loop {

@@ -19,7 +19,7 @@ use crate::people::{Actor, ActorRole, Lifecycle, LifecycleChange};
 pub(in crate::control) enum LifecycleWord {
     /// A person left: keys are retired, and what awaits their answer is cancelled.
     UserRemoved,
-    /// A person's sessions may be somebody else's: keys are retired.
+    /// A person's sessions may be somebody else's: keys are retired, and the phones told.
     SessionsRevoked,
     /// The workspace is gone: what `user_removed` does, for everybody in it.
     WorkspaceDeleted,
@@ -82,7 +82,11 @@ pub(in crate::control) async fn lifecycle(
         }
     };
     let by = Actor { id: caller.user, role: ActorRole::Operator };
-    let applied = api.policy().admin().lifecycle(&Lifecycle { id, workspace, what }, &by, api.now()).await?;
+    let told = Lifecycle { id, workspace, what };
+    let applied = api.policy().admin().lifecycle(&told, &by, api.now()).await?;
+    if let (Some((notice, phones)), Some(person)) = (applied.told, told.person()) {
+        api.courier().tell(&person, &notice, phones);
+    }
     Ok(Json(LifecycleApplied {
         again: applied.again,
         devices_retired: applied.devices,

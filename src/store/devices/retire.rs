@@ -165,7 +165,7 @@ impl Work {
     }
 
     /// Where a person's pushes go.
-    pub(super) async fn ringing(&mut self, person: &Person) -> Result<Vec<Silenced>, sqlx::Error> {
+    pub(in crate::store) async fn ringing(&mut self, person: &Person) -> Result<Vec<Silenced>, sqlx::Error> {
         const READ: &str = "SELECT id, platform, app, environment, token, locale FROM devices
             WHERE workspace = $1 AND user_id = $2 ORDER BY id";
         let rows = self.tx.rows(READ.into(), &of(person)).await?;

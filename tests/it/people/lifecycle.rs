@@ -48,6 +48,12 @@ over_both! {
         let revoked = LifecycleChange::SessionsRevoked(user("ada"));
         let done = told(&policy, "l1", revoked.clone()).await;
         assert_eq!((done.again, done.devices, done.closed), (false, 3, 0));
+        let (notice, phones) = done.told.unwrap();
+        let silenced: Vec<_> = phones.iter().map(|phone| phone.device.as_str()).collect();
+        assert_eq!(silenced, ["d1", "d2", "d3"], "the courier has to tell them");
+        let listed = policy.notices().list(&ada, None, 9, after(9)).await.unwrap().items;
+        let by = Some(ActorRole::Upstream);
+        assert_eq!((&listed[0].id, &listed[0].news), (&notice.id, &watchbell::people::News::Reset { by }));
         assert_eq!(left(place, "acme").await, (1, 1), "bob's");
         assert!(place.dump(&["tickets"]).await.is_empty());
         assert_eq!(ask(&policy, "acme", &["ada"]).await.unwrap().users[0].device_count(), 0);
@@ -58,11 +64,11 @@ over_both! {
 
         policy.admin().write(&[device_of("acme", "ada", phone("d4", "token-d4"))]).await.unwrap();
         let again = told(&policy, "l1", revoked.clone()).await;
-        assert_eq!((again.again, again.devices), (true, 0));
+        assert_eq!((again.again, again.devices, again.told), (true, 0, None));
         assert_eq!(left(place, "acme").await, (2, 2), "what was enrolled since stays");
 
         let done = told(&policy, "l2", LifecycleChange::UserRemoved(user("ada"))).await;
-        assert_eq!((done.again, done.devices, done.closed), (false, 1, 1));
+        assert_eq!((done.again, done.devices, done.closed, done.told), (false, 1, 1, None), "who left is told nothing");
         assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
         assert_eq!(policy.admin().known_role(&ada).await.unwrap(), None);
         let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users.remove(0);
