@@ -113,7 +113,8 @@ fn wanted(text: &str) -> Option<Wanted> {
         let tag = tag.trim();
         let (strong, quoted) = tag.strip_prefix("W/").map_or((true, tag), |weak| (false, weak));
         let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-        Some((strong, inner.to_owned()))
+        let is_tag = inner.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        is_tag.then(|| (strong, inner.to_owned()))
     });
     tags.take(TAGS_MAX).collect::<Option<_>>().map(Wanted::These)
 }
@@ -154,7 +155,7 @@ mod tests {
             assert_eq!(refused.is_ok(), allowed, "{headers:?}");
             assert!(refused.map_or_else(|problem| problem.status == 412 && problem.detail == "Look again.", |()| true));
         }
-        for broken in ["s3", "\"s3", "", "\"a\" \"b"] {
+        for broken in ["s3", "\"s3", "", "\"a\" \"b", "\"a b\""] {
             let problem = conditions(&[("if-match", broken)]).await.unwrap_err();
             assert_eq!((problem.status.as_u16(), problem.detail.contains("if-match")), (400, true), "{broken}");
         }

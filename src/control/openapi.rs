@@ -40,6 +40,23 @@ const REFUSALS: [(&str, &str, &str, bool); 11] = [
     ("503", "NotNow", "It cannot be done at the moment.", true),
 ];
 
+/// How a header of tags reads (RFC 9110 §8.8.3): any, or tags in quotes; none of ours has a comma in it.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-+.-~-]*"(, ?(W/)?"[!#-+.-~-]*")*)$"#;
+/// How ids read: see [`crate::event::UserId`].
+const ID: &str = "^[!-~]{1,128}$";
+
+/// The texts that many endpoints take, and how they read.
+const SHAPES: [(&str, &str); 8] = [
+    ("workspace", ID),
+    ("user", ID),
+    ("device", ID),
+    ("event", ID),
+    ("notice", ID),
+    ("test", ID),
+    ("If-Match", TAGS),
+    ("If-None-Match", TAGS),
+];
+
 /// The endpoints, each with its own words.
 fn routes() -> OpenApiRouter<Api> {
     let people = OpenApiRouter::new().merge(endpoint::routes());
@@ -92,6 +109,11 @@ fn complete(operation: &mut Value) {
     let (in_workspace, changes, shows) = (takes("workspace"), takes("If-Match"), takes("If-None-Match"));
     let has_body = operation.get("requestBody").is_some();
     let reads = changes || shows || has_body || takes("before") || takes("after");
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        if let Some((_, pattern)) = SHAPES.iter().find(|(name, _)| parameter["name"] == *name) {
+            parameter["schema"]["pattern"] = (*pattern).into();
+        }
+    }
     for (status, name, ..) in REFUSALS {
         let applies = match status {
             "400" => reads,
@@ -173,6 +195,9 @@ mod tests {
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 assert!(parameter["description"].is_string(), "{id}: {parameter}");
+                let is_text = parameter["in"] == "path" && parameter["schema"]["type"] == "string";
+                let closed = parameter["schema"].get("pattern").or_else(|| parameter["schema"].get("enum"));
+                assert!(!is_text || closed.is_some(), "{id}: nothing says how this reads: {parameter}");
             }
             assert!(ids.insert(id.clone()), "{id} is there twice");
         }
