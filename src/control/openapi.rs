@@ -109,7 +109,7 @@ fn complete(operation: &mut Value) {
     let (in_workspace, changes, shows) = (takes("workspace"), takes("If-Match"), takes("If-None-Match"));
     let has_body = operation.get("requestBody").is_some();
     let reads = changes || shows || has_body || takes("before") || takes("after");
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some((_, pattern)) = SHAPES.iter().find(|(name, _)| parameter["name"] == *name) {
             parameter["schema"]["pattern"] = (*pattern).into();
         }

@@ -85,9 +85,15 @@ impl Change {
             Self::Setting { .. } | Self::Preference { .. } => None,
             Self::Device { device, .. } => {
                 let Installation { app, token, .. } = &device.installation;
+                let texts = [("app", &**app), ("token", token.expose()), ("locale", device.locale.as_str())];
                 let empty = |what: &str, text: &str| text.is_empty().then(|| format!("{what} is empty"));
+                // Of these PostgreSQL refuses one as if it were at fault itself, and no provider's header takes any.
+                let control = |(what, text): (&str, &str)| {
+                    text.chars().any(char::is_control).then(|| format!("{what} has a control character"))
+                };
                 empty("app", app)
                     .or_else(|| empty("token", token.expose()))
+                    .or_else(|| texts.into_iter().find_map(control))
                     .or_else(|| long("app", app, APP_BYTES_MAX))
                     .or_else(|| long("token", token.expose(), TOKEN_BYTES_MAX))
                     .or_else(|| long("locale", &device.locale, LOCALE_BYTES_MAX))

@@ -173,7 +173,9 @@ over_both! {
         device.installation = installation(&"x".repeat(1_024));
         policy.admin().write(&[device_of("acme", "ada", device.clone())]).await.unwrap();
         device.locale = "x".repeat(36);
-        assert_eq!(refused(device_of("acme", "ada", device)).await, "locale has 36 bytes, at most 35 are allowed");
+        assert_eq!(refused(device_of("acme", "ada", device.clone())).await, "locale has 36 bytes, at most 35 are allowed");
+        device.locale = "en\0".into();
+        assert_eq!(refused(device_of("acme", "ada", device)).await, "locale has a control character");
     }
 
     /// Many people are answered in the order in which they were asked for, the same one twice included.

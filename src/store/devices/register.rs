@@ -64,7 +64,7 @@ pub(super) struct Settled {
     pub(super) reach: Option<ToReach>,
 }
 
-const OUT_OF_BOUNDS: &str = "its token, app or language is empty or too long";
+const OUT_OF_BOUNDS: &str = "its token, app or language is empty, too long, or has control characters";
 
 impl Devices {
     /// Registers the device whose key made the proof, for who signed in. The proof must have answered `challenge`.
