@@ -20,7 +20,7 @@ const THINKING_MS: u64 = 300;
 const OPENING_MS: u64 = 900;
 /// How long the request lives that nobody answers, in seconds.
 const SHORT_LIFE_S: i64 = 3;
-/// Rounds until Elif is asked again whether it was her: one "not me" may keep her phone quiet for ten minutes.
+/// So many rounds take longer than the guard keeps the phone of somebody quiet who said "not me" (`guard.window_s`).
 const QUIET_ROUNDS: usize = 28;
 /// What the sign-in page shows.
 const NUMBER: &str = "407213";
@@ -83,7 +83,7 @@ impl Scenes {
 
     /// Nobody denies twice before they approve: the guard against floods of requests would keep their phones quiet.
     fn scene(&mut self, stage: &Stage, id: &str, place: usize, round: usize) -> Result<Scene, Failure> {
-        let (phones, first) = (stage.sandbox().phones(), round % 2 == 0);
+        let (phones, first) = (stage.sandbox().phones(), round.is_multiple_of(2));
         let answer = |phone, answer| {
             let number = (answer == Reply::Approve).then(|| NUMBER.to_owned());
             let behaviour = Behaviour { answer, number, times: Some(1), after_ms: THINKING_MS };
@@ -104,10 +104,10 @@ impl Scenes {
                 answer("Dieter's iPhone", Reply::Approve)?;
                 scene("the tablet asks Dieter again, who is back", TrustedDevice, &["dieter"], device())
             }
-            3 if round % QUIET_ROUNDS > 0 => Scene {
+            3 if !round.is_multiple_of(QUIET_ROUNDS) => Scene {
                 lives_s: Some(SHORT_LIFE_S),
                 ..scene(
-                    "the stranger tries again; Elif does not look at it",
+                    "the stranger tries again; after \"not me\" Elif's phone stays quiet",
                     IdentityVerification,
                     &["elif"],
                     sign_in("Reykjavík, Iceland", Some(NUMBER)),
@@ -121,7 +121,7 @@ impl Scenes {
             4 => scene("an account is shared with everybody; Ben muted this", AccountSharing, EVERYBODY, shared()),
             5 => {
                 approve_pending(phones, "Elif's Pixel", id.to_owned());
-                let title = "Elif signs in herself, opens the app and finds it there";
+                let title = "Elif signs in herself: it does not ring, and she finds it in the app";
                 scene(title, IdentityVerification, &["elif"], sign_in("Izmir, Türkiye", None))
             }
             6 => {
@@ -150,7 +150,7 @@ impl Scenes {
     }
 }
 
-/// Somebody opens the app: whether it rang or not, what is open is in Pending, and is answered there.
+/// Somebody opens the app: what is open is in Pending although it did not ring, and is answered there.
 fn approve_pending(phones: &Arc<Phones>, phone: &'static str, event: String) {
     let phones = Arc::clone(phones);
     tokio::spawn(async move {
