@@ -66,9 +66,9 @@ fn a_wrong_app_keeps_no_other_waiting() {
     let everything = stage.sandbox.add_fault(Rule::always(Provider::Apns, refuse("InvalidProviderToken")));
     for (n, user) in wrong.iter().enumerate() {
         let mut event = sharing(user, &[user]);
-        // The first one is over soon.
+        // The first one is over soon, but not before a busy machine has held it.
         event.expires_at =
-            event.occurred_at.filter(|_| n == 0).map(|at| prost_types::Timestamp { seconds: at.seconds + 8, ..at });
+            event.occurred_at.filter(|_| n == 0).map(|at| prost_types::Timestamp { seconds: at.seconds + 25, ..at });
         stage.emit(NotificationType::AccountSharing, &event);
     }
     wait_held(&stage, "apns.main", &wrong);
