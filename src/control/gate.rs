@@ -17,8 +17,8 @@ use metrics::{counter, histogram};
 use super::auth::Caller;
 use super::input::not_found;
 use super::problem::{Kind, Problem};
+use super::rate::RoomOf;
 use super::state::Api;
-use crate::event::UserId;
 
 /// The request's id: the caller's own where it is one, else ours. It comes back with the answer and stands in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -119,7 +119,7 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if let Err(problem) = room_for(&api, &caller.user) {
+    if let Err(problem) = room_for(&api, &RoomOf::Sessions(caller.user.clone())) {
         return problem.into_response();
     }
     api.roles().note(&api, &caller).await;
@@ -127,8 +127,8 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
 }
 
 /// Takes the room of one call.
-pub(super) fn room_for(api: &Api, user: &UserId) -> Result<(), Problem> {
-    api.callers().take(user).map_err(too_many)
+pub(super) fn room_for(api: &Api, caller: &RoomOf) -> Result<(), Problem> {
+    api.callers().take(caller).map_err(too_many)
 }
 
 /// An address that nobody has.

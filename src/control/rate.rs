@@ -1,7 +1,9 @@
-//! How often one person may call: GCRA, which gives back room steadily instead of by the minute.
+//! How often one caller may call: GCRA, which gives back room steadily instead of by the minute.
 //!
 //! Counted in this process, so several replicas allow that many times more: it protects the store from one caller's loop, it is no
-//! quota. A person whose room is whole again is forgotten, so memory is bounded by those who called within the last minutes.
+//! quota. A person's sessions have room together and each of their phones has its own, so that neither a stolen session nor a stolen phone
+//! keeps another phone from answering. A caller whose room is whole again is forgotten, so memory is bounded by those who called within
+//! the last minutes.
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,14 +11,24 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::event::UserId;
+use crate::event::{DeviceId, UserId};
+use crate::people::Person;
 
 /// Calls between two sweeps of those whose room is whole again: some milliseconds of work.
 const SWEEP_EVERY: u32 = 4_096;
 
+/// Who has room of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum RoomOf {
+    /// All sessions of a person.
+    Sessions(UserId),
+    /// One phone of a person.
+    Phone(Person, DeviceId),
+}
+
 /// Everybody's room.
 pub(super) struct Callers {
-    limiter: DefaultKeyedRateLimiter<UserId>,
+    limiter: DefaultKeyedRateLimiter<RoomOf>,
     clock: DefaultClock,
     calls: AtomicU32,
 }
@@ -32,12 +44,12 @@ impl Callers {
     /// Takes a call's room.
     ///
     /// # Errors
-    /// How long the person has to wait for room.
-    pub(super) fn take(&self, person: &UserId) -> Result<(), Duration> {
+    /// How long the caller has to wait for room.
+    pub(super) fn take(&self, caller: &RoomOf) -> Result<(), Duration> {
         if self.calls.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(person).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        self.limiter.check_key(caller).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -45,17 +57,28 @@ impl Callers {
 mod tests {
     use super::*;
 
+    fn sessions(user: &str) -> RoomOf {
+        RoomOf::Sessions(UserId::new(user).unwrap())
+    }
+
     #[test]
     fn each_person_has_room_of_their_own() {
-        // The burst at once and then one every half minute; somebody else is not kept waiting.
+        // The burst at once and then one every half minute; somebody else is not kept waiting, nor is any phone.
         let callers = Callers::new(2, 3);
-        let (ada, jonas) = (UserId::new("ada").unwrap(), UserId::new("jonas").unwrap());
+        let (ada, jonas) = (sessions("ada"), sessions("jonas"));
         for _ in 0..3 {
             assert_eq!(callers.take(&ada), Ok(()));
         }
         let wait = callers.take(&ada).unwrap_err();
         assert!((Duration::from_secs(25)..=Duration::from_secs(30)).contains(&wait), "{wait:?}");
         assert_eq!(callers.take(&jonas), Ok(()));
+        let workspace = crate::event::WorkspaceId::new("acme").unwrap();
+        let phone = |id| {
+            let person = Person { workspace: workspace.clone(), user: UserId::new("ada").unwrap() };
+            RoomOf::Phone(person, DeviceId::new(id).unwrap())
+        };
+        while callers.take(&phone("stolen")).is_ok() {}
+        assert_eq!(callers.take(&phone("hers")), Ok(()));
     }
 
     #[test]
@@ -63,7 +86,7 @@ mod tests {
         // A million different callers are not a million entries.
         let callers = Callers::new(60_000, 1);
         for n in 0..3 * SWEEP_EVERY {
-            callers.take(&UserId::new(format!("user-{n}")).unwrap()).ok();
+            callers.take(&sessions(&format!("user-{n}"))).ok();
         }
         assert!(callers.limiter.len() < 3 * SWEEP_EVERY as usize, "{}", callers.limiter.len());
     }

@@ -23,7 +23,7 @@ const WORKSPACES_MAX: usize = 32;
 pub(super) struct Roles(Mutex<HashMap<Person, (Role, Timestamp)>>);
 
 impl Roles {
-    /// Notes the roles that a caller's token gives them.
+    /// Notes the roles that a caller's token gives them, as of its issue: a token that is older than another one changes nothing.
     pub(super) async fn note(&self, api: &Api, caller: &Caller) {
         let now = api.now();
         for (workspace, role) in caller.workspaces().take(WORKSPACES_MAX) {
@@ -31,7 +31,7 @@ impl Roles {
             if self.is_noted(&person, role, now) {
                 continue;
             }
-            match api.policy().admin().note_role(&person, role, now).await {
+            match api.policy().admin().note_role(&person, role, caller.issued_at).await {
                 Ok(()) => self.remember(person, role, now),
                 Err(unavailable) => tracing::debug!(%unavailable, "a role was not noted"),
             }

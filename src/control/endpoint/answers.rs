@@ -11,6 +11,7 @@ use super::requests::{Pending, Request, not_yet, of_type};
 use crate::control::input::{Body, Named, event};
 use crate::control::phone::{Phone, statement_refused};
 use crate::control::problem::Problem;
+use crate::control::rate::RoomOf;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{NotificationType, WorkspaceId};
@@ -112,7 +113,7 @@ pub(in crate::control) async fn answer(
     let statement = Unchecked::<SignedAnswer>::read(&jws).map_err(statement_refused)?;
     let keyed = signer(&api, &workspace, &statement).await?;
     let signed = statement.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
-    super::super::gate::room_for(&api, &keyed.person.user)?;
+    super::super::gate::room_for(&api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
     let answer = signed.answer_to(&RequestId { person: keyed.person, kind, event }).map_err(statement_refused)?;
     let answered = api.policy().requests().decide(&answer, api.now()).await?;
     let wait = api.config().devices.answer_wait();

@@ -9,6 +9,7 @@ use crate::control::courier::carry;
 use crate::control::input::Body;
 use crate::control::phone::{NewKey, Phone, statement_refused};
 use crate::control::problem::Problem;
+use crate::control::rate::RoomOf;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
 use crate::people::DeviceState;
@@ -212,7 +213,7 @@ pub(in crate::control) async fn roll(
     if roll.says.person != keyed.person {
         return Err(statement_refused(signed::Flaw::Subject));
     }
-    super::super::gate::room_for(&api, &keyed.person.user)?;
+    super::super::gate::room_for(&api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
     api.policy().devices().roll(&roll, &proof, api.now()).await?;
     Ok(Json(KeyRolled { thumbprint: proof.key.thumbprint() }))
 }

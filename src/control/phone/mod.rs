@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 pub(super) use self::refused::statement_refused;
 
 use super::problem::Problem;
+use super::rate::RoomOf;
 use super::state::Api;
 use crate::event::{DeviceId, WorkspaceId};
 use crate::people::signed::{Asked, DeviceKey, Flaw, KeyOfProof, Proof, UncheckedProof};
@@ -161,7 +162,7 @@ async fn pass(api: &Api, phone: Result<Phone, Problem>, request: Request, next: 
         Ok(phone) => phone,
         Err(problem) => return problem.into_response(),
     };
-    match super::gate::room_for(api, &phone.person.user) {
+    match super::gate::room_for(api, &RoomOf::Phone(phone.person, phone.device)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

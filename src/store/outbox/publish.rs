@@ -45,7 +45,7 @@ impl Outbox {
             // Before looking: what is put into the outbox from here on wakes us.
             let written = self.inner.outbox.written.notified();
             let round = async {
-                let published = self.drain(topic, sink).await?;
+                let (published, _) = self.round(topic, sink).await?;
                 if count_at <= Instant::now() {
                     let backlog = self.backlog(topic, self.inner.caches.clock.now()).await?;
                     telemetry::outbox_backlog(topic, backlog);
@@ -73,13 +73,29 @@ impl Outbox {
     /// Publishes what waits for a topic now, as far as no other process is at it. Returns how many records were published and marked.
     pub async fn drain(&self, topic: OutboxTopic, sink: &impl OutboxSink) -> Result<usize, Unavailable> {
         let mut published = 0;
-        for (shard, _) in self.heads(topic).await? {
-            published += self.drain_shard(topic, shard, sink).await.map_err(|error| unavailable(&error))?;
+        loop {
+            let (count, more) = self.round(topic, sink).await?;
+            published += count;
+            if !more {
+                return Ok(published);
+            }
         }
-        Ok(published)
     }
 
-    async fn drain_shard(
+    /// Publishes a batch of each shard: one that has much to say does not keep the others waiting for all of it. Returns how many records,
+    /// and whether some shard may have more.
+    async fn round(&self, topic: OutboxTopic, sink: &impl OutboxSink) -> Result<(usize, bool), Unavailable> {
+        let (mut published, mut more) = (0, false);
+        for (shard, _) in self.heads(topic).await? {
+            let count = self.drain_batch(topic, shard, sink).await.map_err(|error| unavailable(&error))?;
+            published += count;
+            more |= count == BATCH;
+        }
+        Ok((published, more))
+    }
+
+    /// Publishes at most [`BATCH`] records of a shard.
+    async fn drain_batch(
         &self,
         topic: OutboxTopic,
         shard: usize,
@@ -87,22 +103,16 @@ impl Outbox {
     ) -> Result<usize, sqlx::Error> {
         let Some(lock) = self.inner.outbox.shards[topic as usize].get(shard) else { return Ok(0) };
         let Ok(_mine) = lock.try_lock() else { return Ok(0) };
-        let mut published = 0;
-        loop {
-            let Some(mut turn) = self.claim(topic, shard).await? else { return Ok(published) };
-            let batch = self.read(&mut turn, topic, shard).await?;
-            if batch.is_empty() {
-                return Ok(published);
-            }
-            let ids: Vec<i64> = batch.iter().map(|waiting| waiting.id).collect();
-            write(batch, sink).await;
-            self.mark(turn, &ids, self.inner.caches.clock.now()).await?;
-            self.inner.outbox.published.notify_waiters();
-            published += ids.len();
-            if ids.len() < BATCH {
-                return Ok(published);
-            }
+        let Some(mut turn) = self.claim(topic, shard).await? else { return Ok(0) };
+        let batch = self.read(&mut turn, topic, shard).await?;
+        if batch.is_empty() {
+            return Ok(0);
         }
+        let ids: Vec<i64> = batch.iter().map(|waiting| waiting.id).collect();
+        write(batch, sink).await;
+        self.mark(turn, &ids, self.inner.caches.clock.now()).await?;
+        self.inner.outbox.published.notify_waiters();
+        Ok(ids.len())
     }
 
     /// Takes the turn, if it is nobody else's.
