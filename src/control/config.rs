@@ -27,6 +27,8 @@ pub struct ApiConfig {
     pub requests_per_minute: u32,
     /// Of these, how many may come at once.
     pub requests_burst: u32,
+    /// Calls in the name of phones that did not prove to be them which are looked at in a minute, at each process.
+    pub unproved_per_minute: u32,
     /// Tests that one person may send to themselves within an hour; 0: none.
     pub tests_per_hour: u32,
     /// Milliseconds that requests in flight may take to end after SIGTERM.
@@ -68,6 +70,10 @@ impl ApiConfig {
             "requests_per_minute must be between 1 and 60000",
         );
         problems.require((1..=10_000).contains(&self.requests_burst), "requests_burst must be between 1 and 10000");
+        problems.require(
+            (1..=600_000).contains(&self.unproved_per_minute),
+            "unproved_per_minute must be between 1 and 600000",
+        );
         problems.require(self.tests_per_hour <= 1_000, "tests_per_hour must be at most 1000");
         problems.nest("devices", self.devices.problems());
         problems.require(self.drain_deadline_ms <= 300_000, "drain_deadline_ms must be at most 300000");
@@ -104,7 +110,7 @@ mod tests {
     fn a_section_that_cannot_work_is_told() {
         // Each number out of its range and each address that is none by its key; what is shipped is right.
         type Change = fn(&mut ApiConfig);
-        let rows: [(Change, &str); 13] = [
+        let rows: [(Change, &str); 14] = [
             (|api| api.http_listen = "localhost".into(), "http_listen must"),
             (|api| api.telemetry_listen = "8082".into(), "telemetry_listen must be address:port"),
             (|api| api.telemetry_listen = api.http_listen.clone(), "telemetry_listen must be another"),
@@ -116,6 +122,7 @@ mod tests {
             (|api| api.in_flight_max = 0, "in_flight_max must"),
             (|api| api.requests_per_minute = 0, "requests_per_minute must"),
             (|api| api.requests_burst = 0, "requests_burst must"),
+            (|api| api.unproved_per_minute = 0, "unproved_per_minute must"),
             (|api| api.tests_per_hour = 1_001, "tests_per_hour must"),
             (|api| api.drain_deadline_ms = 300_001, "drain_deadline_ms must"),
         ];

@@ -149,7 +149,8 @@ fn too_many(wait: Duration) -> Problem {
         .with_header(header::RETRY_AFTER, &seconds.to_string())
 }
 
-fn busy() -> Problem {
+/// No room at the moment.
+pub(super) fn busy() -> Problem {
     let detail = "The service is busy. Try again in a moment.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail).with_header(header::RETRY_AFTER, AGAIN_S)
 }

@@ -4,14 +4,21 @@
 //! quota. A person's sessions have room together and each of their phones has its own, so that neither a stolen session nor a stolen phone
 //! keeps another phone from answering. A caller whose room is whole again is forgotten, so memory is bounded by those who called within
 //! the last minutes.
+//!
+//! Whoever calls in the name of a phone has no room until they proved to be it. What that may cost is bounded for all of them together, by how
+//! many did not prove it. So that whoever makes up names keeps nobody from answering, phones that proved themselves here lately are listened to
+//! all the same; a phone that this process does not know yet has to wait.
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use quick_cache::sync::Cache;
 
-use crate::event::{DeviceId, UserId};
+use crate::event::{DeviceId, UserId, WorkspaceId};
 use crate::people::Person;
 
 /// Calls between two sweeps of those whose room is whole again: some milliseconds of work.
@@ -53,6 +60,61 @@ impl Callers {
     }
 }
 
+/// Phones that are remembered as having proved themselves: of so many those that called last, in some megabytes.
+const KNOWN_MAX: usize = 65_536;
+
+/// Too many did not prove to be whom they named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deaf;
+
+/// What those who did not prove to be a phone have together, and the phones that did.
+pub(super) struct Strangers {
+    limiter: DefaultDirectRateLimiter,
+    clock: DefaultClock,
+    deaf_until: Mutex<Option<Instant>>,
+    /// By a hash of their names, whose key is this process's own.
+    known: Cache<u64, ()>,
+    names: RandomState,
+}
+
+impl Strangers {
+    /// Zero counts as one.
+    pub(super) fn new(per_minute: u32) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
+        Self {
+            limiter: RateLimiter::direct(quota),
+            clock: DefaultClock::default(),
+            deaf_until: Mutex::default(),
+            known: Cache::new(KNOWN_MAX),
+            names: RandomState::new(),
+        }
+    }
+
+    /// Nothing, if who calls in the name of that phone is to be listened to.
+    pub(super) fn listen(&self, workspace: &WorkspaceId, device: &DeviceId) -> Result<(), Deaf> {
+        let until = *self.deaf_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let deaf = until.is_some_and(|until| Instant::now() < until);
+        if deaf && self.known.get(&self.name(workspace, device)).is_none() { Err(Deaf) } else { Ok(()) }
+    }
+
+    /// Somebody did not prove to be whom they named.
+    pub(super) fn failed(&self) {
+        if let Err(not_until) = self.limiter.check() {
+            let until = Instant::now() + not_until.wait_time_from(self.clock.now());
+            *self.deaf_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        }
+    }
+
+    /// That phone signed something.
+    pub(super) fn known(&self, workspace: &WorkspaceId, device: &DeviceId) {
+        self.known.insert(self.name(workspace, device), ());
+    }
+
+    fn name(&self, workspace: &WorkspaceId, device: &DeviceId) -> u64 {
+        self.names.hash_one((workspace, device))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +141,22 @@ mod tests {
         };
         while callers.take(&phone("stolen")).is_ok() {}
         assert_eq!(callers.take(&phone("hers")), Ok(()));
+    }
+
+    #[test]
+    fn made_up_names_silence_no_phone_that_is_known() {
+        // Three that failed are looked at and the fourth closes the door: for a third of a minute, and not for who signed something before.
+        let strangers = Strangers::new(3);
+        let workspace = crate::event::WorkspaceId::new("acme").unwrap();
+        let [hers, other] = ["hers", "other"].map(|id| DeviceId::new(id).unwrap());
+        strangers.known(&workspace, &hers);
+        for _ in 0..4 {
+            assert_eq!(strangers.listen(&workspace, &other), Ok(()));
+            strangers.failed();
+        }
+        assert_eq!(strangers.listen(&workspace, &other), Err(Deaf));
+        assert_eq!(strangers.listen(&workspace, &hers), Ok(()));
+        assert_eq!(strangers.listen(&crate::event::WorkspaceId::new("globex").unwrap(), &hers), Err(Deaf));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use super::auth::Authenticator;
 use super::config::ApiConfig;
 use super::courier::Courier;
-use super::rate::Callers;
+use super::rate::{Callers, Strangers};
 use super::roles::Roles;
 use crate::event::Timestamp;
 use crate::seam::Clock;
@@ -24,6 +24,7 @@ struct Inner {
     config: ApiConfig,
     ttl_s: u32,
     callers: Callers,
+    strangers: Strangers,
     roles: Roles,
     room: Arc<Semaphore>,
     courier: Box<dyn Courier>,
@@ -41,8 +42,8 @@ impl Api {
     ) -> Self {
         let room = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
         let callers = Callers::new(config.requests_per_minute, config.requests_burst);
-        let roles = Roles::default();
-        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, roles, room, courier }))
+        let (strangers, roles) = (Strangers::new(config.unproved_per_minute), Roles::default());
+        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, strangers, roles, room, courier }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -55,6 +56,10 @@ impl Api {
 
     pub(super) fn callers(&self) -> &Callers {
         &self.0.callers
+    }
+
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.0.strangers
     }
 
     pub(super) fn roles(&self) -> &Roles {

@@ -6,16 +6,15 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::phone::{SignedText, signer};
+use super::phone::{SignedText, stated};
 use super::requests::{Pending, Request, not_yet, of_type};
 use crate::control::input::{Body, Named, event};
 use crate::control::phone::{Phone, statement_refused};
 use crate::control::problem::Problem;
-use crate::control::rate::RoomOf;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{NotificationType, WorkspaceId};
-use crate::people::signed::{SignedAnswer, Unchecked};
+use crate::people::signed::SignedAnswer;
 use crate::people::{AnswerRefusal, RequestId, Verb};
 
 /// An answer that counts.
@@ -110,10 +109,7 @@ pub(in crate::control) async fn answer(
 ) -> Result<Response, Problem> {
     let (kind, event) = (of_type(&type_name)?, event(&event_id)?);
     let workspace = WorkspaceId::new(workspace).map_err(|_| Problem::from(AnswerRefusal::UnknownDevice))?;
-    let statement = Unchecked::<SignedAnswer>::read(&jws).map_err(statement_refused)?;
-    let keyed = signer(&api, &workspace, &statement).await?;
-    let signed = statement.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
-    super::super::gate::room_for(&api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
+    let (signed, keyed) = stated::<SignedAnswer>(&api, &workspace, &jws).await?;
     let answer = signed.answer_to(&RequestId { person: keyed.person, kind, event }).map_err(statement_refused)?;
     let answered = api.policy().requests().decide(&answer, api.now()).await?;
     let wait = api.config().devices.answer_wait();

@@ -294,7 +294,7 @@ pub(in crate::control) async fn register(
 ) -> Result<Json<Registered>, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
     let key = idempotency_key(&headers)?;
-    let proof = carried.answering(&api, &new.challenge).await?;
+    let proof = carried.answering(&api, Some(&new.challenge)).await?;
     let thumbprint = proof.key.thumbprint();
     let repeat = key.map(|key| Repeat { key, request: &thumbprint });
     let registrant = Registrant { report: new.report.into(), name: new.name, kind: new.kind, phone: new.phone };

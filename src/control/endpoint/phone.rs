@@ -7,14 +7,13 @@ use utoipa::ToSchema;
 use super::devices::{Promoted, Reported};
 use crate::control::courier::carry;
 use crate::control::input::Body;
-use crate::control::phone::{NewKey, Phone, statement_refused};
+use crate::control::phone::{Carried, Phone, named, signed_by, statement_refused};
 use crate::control::problem::Problem;
-use crate::control::rate::RoomOf;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
 use crate::people::DeviceState;
 use crate::people::enrolment::RollRefusal;
-use crate::people::signed::{self, Statement, Unchecked};
+use crate::people::signed::{self, Signed, Statement, Unchecked};
 use crate::store::{Keyed, PromotedBy};
 
 /// The phone after its report.
@@ -76,18 +75,17 @@ pub(in crate::control) struct KeyRolled {
     thumbprint: String,
 }
 
-/// A statement's signer, whose key the store has.
-pub(super) async fn signer<S>(
+/// A statement that counts, and whose it is: read, then verified with the key that the store has, then given the phone's room.
+pub(super) async fn stated<S: Statement>(
     api: &Api,
     workspace: &crate::event::WorkspaceId,
-    statement: &Unchecked<S>,
-) -> Result<Keyed, Problem>
-where
-    S: Statement,
-{
-    let keyed = api.policy().devices().keyed(workspace, statement.device()).await?;
-    let keyed = keyed.filter(|keyed| !keyed.enrolled.retired);
-    keyed.ok_or_else(|| crate::people::AnswerRefusal::UnknownDevice.into())
+    jws: &str,
+) -> Result<(Signed<S>, Keyed), Problem> {
+    let statement = Unchecked::<S>::read(jws).map_err(statement_refused)?;
+    let keyed = named(api, workspace, statement.device(), |enrolled| !enrolled.retired).await?;
+    let keyed = keyed.ok_or(crate::people::AnswerRefusal::UnknownDevice)?;
+    let verified = statement.verify(&keyed.key, &api.config().devices.public_url);
+    Ok((signed_by(api, &keyed, verified, statement_refused)?, keyed))
 }
 
 /// Report
@@ -179,9 +177,7 @@ pub(in crate::control) async fn vouch(
     phone: Phone,
     Body(SignedText { jws }): Body<SignedText>,
 ) -> Result<Json<Promoted>, Problem> {
-    let word = Unchecked::<signed::Promotion>::read(&jws).map_err(statement_refused)?;
-    let keyed = signer(&api, &phone.person.workspace, &word).await?;
-    let word = word.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
+    let (word, _) = stated::<signed::Promotion>(&api, &phone.person.workspace, &jws).await?;
     if word.device != phone.device || word.says.person != phone.person {
         return Err(statement_refused(signed::Flaw::Subject));
     }
@@ -202,18 +198,17 @@ pub(in crate::control) async fn vouch(
 pub(in crate::control) async fn roll(
     State(api): State<Api>,
     crate::control::input::Named(workspace): crate::control::input::Named<String>,
-    NewKey(proof): NewKey,
+    carried: Carried,
     Body(SignedText { jws }): Body<SignedText>,
 ) -> Result<Json<KeyRolled>, Problem> {
     let unknown = || Problem::from(RollRefusal::UnknownDevice);
     let workspace = crate::event::WorkspaceId::new(workspace).map_err(|_| unknown())?;
-    let roll = Unchecked::<signed::KeyRoll>::read(&jws).map_err(statement_refused)?;
-    let keyed = signer(&api, &workspace, &roll).await?;
-    let roll = roll.verify(&keyed.key, &api.config().devices.public_url).map_err(statement_refused)?;
+    let (roll, keyed) = stated::<signed::KeyRoll>(&api, &workspace, &jws).await?;
     if roll.says.person != keyed.person {
         return Err(statement_refused(signed::Flaw::Subject));
     }
-    super::super::gate::room_for(&api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
+    // Its key may be just made, and anybody's: so it comes after the statement of the key that counts.
+    let proof = carried.answering(&api, None).await?;
     api.policy().devices().roll(&roll, &proof, api.now()).await?;
     Ok(Json(KeyRolled { thumbprint: proof.key.thumbprint() }))
 }

@@ -1,9 +1,14 @@
 //! Phones that call with their own key: who they are, and that it is them.
 //!
 //! The point: a phone that is woken in the background has no sign-in, so its key alone says who calls: a proof in the header `DPoP`
-//! (RFC 9449), made for this method and address, a moment ago, and used once. [`Phone`] exists only for a proof that held. It deliberately
-//! lets no retired phone in, and says nothing of why a phone is not known. [`AnyPhone`] may be retired: a person whose phones were all
-//! retired can still say with one of them that it was not them. It fails with 401 and the flaw's name.
+//! (RFC 9449), made for this method and address, a moment ago, and used once. [`Phone`] exists only for a proof that held. The order is the
+//! point, too: first the signature, then room, and only then is anything written, so that nobody writes who has no key, and no phone more
+//! than its room allows. It deliberately lets no retired phone in. [`AnyPhone`] may be retired: a person whose phones were all retired can
+//! still say with one of them that it was not them.
+//!
+//! It fails with 401. A phone that is unknown, retired or of another workspace gets one answer. A wrong signature in the name of a phone that
+//! is there gets another, so that an app can tell a mistake of its own from the end of its enrolment; names are random UUIDs, so whoever
+//! learns from this that one exists knew it before.
 pub(super) mod config;
 mod refused;
 
@@ -15,12 +20,14 @@ use axum::response::{IntoResponse, Response};
 
 pub(super) use self::refused::statement_refused;
 
+use super::gate::{busy, room_for};
 use super::problem::Problem;
-use super::rate::RoomOf;
+use super::rate::{Deaf, RoomOf};
 use super::state::Api;
 use crate::event::{DeviceId, WorkspaceId};
 use crate::people::signed::{Asked, DeviceKey, Flaw, KeyOfProof, Proof, UncheckedProof};
 use crate::people::{Enrolled, Person};
+use crate::store::Keyed;
 
 /// The header that carries a proof (RFC 9449 §4.1).
 pub(super) const PROOF: HeaderName = HeaderName::from_static("dpop");
@@ -39,10 +46,8 @@ pub(super) struct Phone {
 #[derive(Debug, Clone)]
 pub(super) struct AnyPhone(pub(super) Phone);
 
-/// A proof that held and was never used before, by a key that it carried: of a phone that is to be registered, or that rolls its key.
-pub(super) struct NewKey(pub(super) Proof);
-
-/// As [`NewKey`], for a request that answers a challenge, which is not known before its body is read: not yet believed.
+/// A proof that a key made which it carries: of a phone that is to be registered, or that rolls its key. Not yet believed: what else speaks
+/// for the request stands in its body.
 pub(super) struct Carried {
     proof: UncheckedProof,
     key: DeviceKey,
@@ -51,26 +56,62 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    /// Believes it, if it answers the challenge.
-    pub(super) async fn answering(self, api: &Api, challenge: &str) -> Result<Proof, Problem> {
+    /// Believes it and uses it up, if it answers the challenge, where there is one. Whoever asks for this was given room before.
+    pub(super) async fn answering(self, api: &Api, challenge: Option<&str>) -> Result<Proof, Problem> {
         let Self { proof, key, method, path } = self;
-        believe(api, proof, &key, (&method, &path), Some(challenge)).await
+        let proof = verify(api, proof, &key, (&method, &path), challenge).map_err(|flaw| bad_proof(api, flaw))?;
+        spend(api, &proof).await?;
+        Ok(proof)
     }
 }
 
-/// Believes a proof once.
-async fn believe(
+fn verify(
     api: &Api,
     proof: UncheckedProof,
     key: &DeviceKey,
     (method, path): (&str, &str),
     nonce: Option<&str>,
-) -> Result<Proof, Problem> {
+) -> Result<Proof, Flaw> {
     let devices = &api.config().devices;
     let url = format!("{}{path}", devices.public_url);
-    let asked = Asked { method, url: &url, nonce, now: api.now(), window: devices.proof_window() };
-    let proof = proof.verify(key, &asked).map_err(|flaw| bad_proof(api, flaw))?;
-    if api.policy().devices().spend(&proof).await? { Ok(proof) } else { Err(used_before()) }
+    proof.verify(key, &Asked { method, url: &url, nonce, now: api.now(), window: devices.proof_window() })
+}
+
+/// A proof counts once. This writes, so it comes after room was taken.
+async fn spend(api: &Api, proof: &Proof) -> Result<(), Problem> {
+    if api.policy().devices().spend(proof).await? { Ok(()) } else { Err(used_before()) }
+}
+
+/// The phone of that name with its key, if it `counts`. Names are anybody's to make up, so it is looked for only while few were.
+pub(super) async fn named(
+    api: &Api,
+    workspace: &WorkspaceId,
+    device: &DeviceId,
+    counts: impl Fn(&Enrolled) -> bool,
+) -> Result<Option<Keyed>, Problem> {
+    api.strangers().listen(workspace, device).map_err(|Deaf| busy())?;
+    let keyed = api.policy().devices().keyed(workspace, device).await?.filter(|keyed| counts(&keyed.enrolled));
+    if keyed.is_none() {
+        api.strangers().failed();
+    }
+    Ok(keyed)
+}
+
+/// What became of a signature that the phone is said to have made. Where its key did make it, room is taken of the phone's own, whatever else
+/// is wrong; where it did not, of what strangers have together.
+pub(super) fn signed_by<T>(
+    api: &Api,
+    keyed: &Keyed,
+    verified: Result<T, Flaw>,
+    refused: impl FnOnce(Flaw) -> Problem,
+) -> Result<T, Problem> {
+    if let Err(Flaw::Signature) = verified {
+        api.strangers().failed();
+    } else {
+        api.strangers().known(&keyed.person.workspace, &keyed.device);
+        room_for(api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
+    }
+    verified.map_err(refused)
 }
 
 fn read(api: &Api, headers: &HeaderMap) -> Result<UncheckedProof, Problem> {
@@ -114,12 +155,13 @@ async fn proved(parts: &mut Parts, api: &Api, known: impl Fn(&Enrolled) -> bool)
     let proof = read(api, &parts.headers)?;
     let KeyOfProof::Of(device) = proof.key() else { return Err(bad_proof(api, Flaw::Key)) };
     let path = RawPathParams::from_request_parts(parts, api).await.map_err(|_| unknown_phone())?;
-    let named = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
-    let workspace = named.and_then(|id| WorkspaceId::new(id).ok()).ok_or_else(unknown_phone)?;
-    let keyed = api.policy().devices().keyed(&workspace, &device).await?;
-    let keyed = keyed.filter(|keyed| known(&keyed.enrolled)).ok_or_else(unknown_phone)?;
+    let workspace = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
+    let workspace = workspace.and_then(|id| WorkspaceId::new(id).ok()).ok_or_else(unknown_phone)?;
+    let keyed = named(api, &workspace, &device, known).await?.ok_or_else(unknown_phone)?;
     let made_for = (parts.method.as_str(), parts.uri.path());
-    let proof = believe(api, proof, &keyed.key, made_for, None).await?;
+    let verified = verify(api, proof, &keyed.key, made_for, None);
+    let proof = signed_by(api, &keyed, verified, |flaw| bad_proof(api, flaw))?;
+    spend(api, &proof).await?;
     let thumbprint = proof.key.thumbprint();
     Ok(Phone { person: keyed.person, device, enrolled: keyed.enrolled, thumbprint })
 }
@@ -134,36 +176,20 @@ impl FromRequestParts<Api> for Carried {
     }
 }
 
-impl FromRequestParts<Api> for NewKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let Carried { proof, key, method, path } = Carried::from_request_parts(parts, api).await?;
-        believe(api, proof, &key, (&method, &path), None).await.map(Self)
-    }
-}
-
-/// Lets in a phone whose proof holds, and whose person calls no oftener than they may.
+/// Lets in a phone whose proof holds, and that calls no oftener than it may.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let phone = Phone::from_request_parts(&mut parts, &api).await;
-    pass(&api, phone, Request::from_parts(parts, body), next).await
+    match Phone::from_request_parts(&mut parts, &api).await {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// The same, whether it is retired or not.
 pub(super) async fn admit_any(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let phone = AnyPhone::from_request_parts(&mut parts, &api).await;
-    pass(&api, phone.map(|AnyPhone(phone)| phone), Request::from_parts(parts, body), next).await
-}
-
-async fn pass(api: &Api, phone: Result<Phone, Problem>, request: Request, next: Next) -> Response {
-    let phone = match phone {
-        Ok(phone) => phone,
-        Err(problem) => return problem.into_response(),
-    };
-    match super::gate::room_for(api, &RoomOf::Phone(phone.person, phone.device)) {
-        Ok(()) => next.run(request).await,
+    match AnyPhone::from_request_parts(&mut parts, &api).await {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -185,7 +211,7 @@ fn used_before() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "proof-used", "Proof used", detail)
 }
 
-/// Whatever the reason: a thief learns nothing of which phones there are.
+/// Never enrolled, retired, or enrolled in another workspace: whoever asks is not told which.
 fn unknown_phone() -> Problem {
     let detail = "This phone is not set up for your account any more. Set it up again.";
     Problem::new(StatusCode::UNAUTHORIZED, "unknown-phone", "Unknown phone", detail)

@@ -15,6 +15,7 @@ mod projector;
 mod requests;
 mod roles;
 mod self_test;
+mod strangers;
 mod support;
 mod told;
 mod whole;
