@@ -9,7 +9,7 @@ use super::devices::own;
 use super::error::unavailable;
 use super::preferences::of;
 use super::settings::{entry, kind, unknown};
-use super::work::Race;
+use super::work::again_if_raced;
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
 use crate::people::enrolment::OwnDevice;
 use crate::people::{Actor, AuditEntry, Audited, Cursor, PAGE_MAX, Page, Person, Role};
@@ -38,6 +38,17 @@ pub struct SeenMark {
     pub at: Timestamp,
 }
 
+/// A test that a person sent to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptTest {
+    /// Its id, which is its event's.
+    pub id: EventId,
+    /// As which type it went.
+    pub kind: NotificationType,
+    /// When it was asked for.
+    pub at: Timestamp,
+}
+
 /// What a person chose, and what they were when they last signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
@@ -50,23 +61,15 @@ pub struct Chosen {
 impl Admin {
     /// Writes into the trail that somebody is about to have everything of a person.
     pub async fn exported(&self, person: &Person, by: &Actor, at: Timestamp) -> Result<(), Unavailable> {
-        let mut race = Race::default();
-        loop {
-            let noted = async {
-                let mut work = self.inner.store.database.work().await?;
-                let what = Audited::PersonExported { user: person.user.clone() };
-                work.audit(&person.workspace, by, at, what).await?;
-                work.commit().await
-            };
-            match noted.await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unavailable(&error)),
-                Ok(touched) => {
-                    self.inner.announce(&touched).await;
-                    return Ok(());
-                }
-            }
-        }
+        let note = || async {
+            let mut work = self.inner.store.database.work().await?;
+            let what = Audited::PersonExported { user: person.user.clone() };
+            work.audit(&person.workspace, by, at, what).await?;
+            work.commit().await
+        };
+        let touched = again_if_raced(note).await.map_err(|error: sqlx::Error| unavailable(&error))?;
+        self.inner.announce(&touched).await;
+        Ok(())
     }
 
     /// What a person chose.
@@ -110,6 +113,20 @@ impl Admin {
         rows.and_then(|rows| rows.iter().map(mark).collect()).map_err(|error| unavailable(&error))
     }
 
+    /// The tests that a person sent to themselves, in the order of their ids, those after `after`.
+    pub async fn kept_tests(&self, person: &Person, after: Option<&EventId>) -> Result<Vec<KeptTest>, Unavailable> {
+        const READ: &str = "SELECT id, type, at FROM self_tests
+            WHERE workspace = $1 AND user_id = $2 AND id > $3 ORDER BY id LIMIT $4";
+        let [workspace, user] = of(person);
+        let after = Arg::Text(after.map_or("", EventId::as_str));
+        let rows = self.inner.store.database.rows(READ.into(), &[workspace, user, after, PAGE]).await;
+        let test = |row: &Row| {
+            let id = EventId::new(row.text(0)?).map_err(bad_id)?;
+            Ok(KeptTest { id, kind: kind(row.text(1)?)?, at: Timestamp(row.int(2)?) })
+        };
+        rows.and_then(|rows| rows.iter().map(test).collect()).map_err(|error| unavailable(&error))
+    }
+
     /// The part of the audit trail that tells of a person, as who acted or as whom it concerned, newest first.
     pub async fn trail_of(&self, person: &Person, before: Option<Cursor>) -> Result<Page<AuditEntry>, Unavailable> {
         const READ: &str =
@@ -142,8 +159,11 @@ fn chosen(rows: &[Row]) -> Result<Chosen, sqlx::Error> {
     Ok(chosen)
 }
 
+fn bad_id(error: crate::event::IdError) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
 fn mark(row: &Row) -> Result<SeenMark, sqlx::Error> {
-    let bad_id = |error: crate::event::IdError| sqlx::Error::Decode(Box::new(error));
     Ok(SeenMark {
         kind: kind(row.text(0)?)?,
         event: EventId::new(row.text(1)?).map_err(bad_id)?,

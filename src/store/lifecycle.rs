@@ -10,7 +10,7 @@ use super::database::{Arg, Sql};
 use super::devices::Silenced;
 use super::error::unavailable;
 use super::read::UserKey;
-use super::work::{Race, Work};
+use super::work::{Work, again_if_raced};
 use crate::delivery::Notice;
 use crate::event::{Timestamp, UserId, WorkspaceId};
 use crate::people::{Actor, Audited, Lifecycle, LifecycleChange, News, Person};
@@ -99,7 +99,7 @@ impl Admin {
             };
             work.audit(&person.workspace, by, now, what).await?;
             work.over(told, now).await?;
-            Ok(Some((devices, closed, heard, work.commit().await?)))
+            Ok::<_, sqlx::Error>(Some((devices, closed, heard, work.commit().await?)))
         };
         let Some((devices, closed, told, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
         let announced = self.inner.announce(&touched).await;
@@ -113,7 +113,7 @@ impl Admin {
             if matches!(begun, Begun::New) {
                 work.audit(&told.workspace, by, now, Audited::WorkspaceDeleted).await?;
             }
-            Ok((begun, work.commit().await?))
+            Ok::<_, sqlx::Error>((begun, work.commit().await?))
         };
         let (begun, touched) = again_if_raced(begin).await?;
         if matches!(begun, Begun::Done) {
@@ -128,7 +128,7 @@ impl Admin {
                 let people = work.people_with_devices(&told.workspace, &after).await?;
                 let Some(last) = people.last().cloned() else { return Ok(None) };
                 let devices = work.retire_people(&told.workspace, &people, now).await?;
-                Ok(Some((last, devices, work.commit().await?)))
+                Ok::<_, sqlx::Error>(Some((last, devices, work.commit().await?)))
             };
             let Some((last, devices, touched)) = again_if_raced(batch).await? else { break };
             applied = applied.and(self.inner.announce(&touched).await, devices, 0);
@@ -139,7 +139,7 @@ impl Admin {
                 let mut work = self.inner.store.database.work().await?;
                 let closed = work.cancel_some_of(&told.workspace, now).await?;
                 let roles = work.forget_some_roles(&told.workspace).await?;
-                Ok((closed, roles, work.commit().await?))
+                Ok::<_, sqlx::Error>((closed, roles, work.commit().await?))
             };
             let (closed, roles, touched) = again_if_raced(batch).await?;
             if closed + roles == 0 {
@@ -154,18 +154,6 @@ impl Admin {
         };
         again_if_raced(end).await?;
         Ok(applied)
-    }
-}
-
-async fn again_if_raced<T, F: Future<Output = Result<T, sqlx::Error>>>(
-    attempt: impl Fn() -> F,
-) -> Result<T, sqlx::Error> {
-    let mut race = Race::default();
-    loop {
-        match attempt().await {
-            Err(error) if race.again(&error) => {}
-            done => return done,
-        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use devices::{
     ToReach,
 };
 pub use error::{Failure, OpenError, WriteError};
-pub use export::{Chosen, KeptDevice, SeenMark};
+pub use export::{Chosen, KeptDevice, KeptTest, SeenMark};
 pub use lifecycle::Applied;
 pub use notices::{NotMe, Notices};
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};

@@ -8,7 +8,7 @@ use super::admin::Admin;
 use super::database::{Arg, Row, Sql};
 use super::error::{Failure, unavailable};
 use super::settings::{InForce, kind, setting, unknown};
-use super::work::{Race, Trouble, Work};
+use super::work::{Trouble, Work, again_if_raced};
 use crate::event::{DeviceId, NotificationType};
 use crate::people::{Person, PreferenceRefusal, Preferences, SwitchedOff, effective, may_set};
 use crate::policy::{Preference, Setting};
@@ -85,14 +85,8 @@ impl Admin {
         quiet: bool,
         expected: Option<u64>,
     ) -> Result<InForce, Failure<PreferenceRefusal>> {
-        let mut race = Race::default();
-        loop {
-            match self.try_quiet(person, device, quiet, expected).await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                Err(trouble) => return Err(trouble.into()),
-                Ok((version, work)) => return self.settle(version, work).await.map_err(Failure::from),
-            }
-        }
+        let (version, work) = again_if_raced(|| self.try_quiet(person, device, quiet, expected)).await?;
+        self.settle(version, work).await.map_err(Failure::from)
     }
 
     async fn try_quiet(
@@ -129,14 +123,8 @@ impl Admin {
         expected: Option<u64>,
         wish: impl Fn(&Now) -> Wish<T>,
     ) -> Result<(InForce, T), Failure<PreferenceRefusal>> {
-        let mut race = Race::default();
-        loop {
-            match self.try_wish(person, expected, &wish).await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                Err(trouble) => return Err(trouble.into()),
-                Ok((version, work, told)) => return Ok((self.settle(version, work).await?, told)),
-            }
-        }
+        let (version, work, told) = again_if_raced(|| self.try_wish(person, expected, &wish)).await?;
+        Ok((self.settle(version, work).await?, told))
     }
 
     async fn try_wish<T>(

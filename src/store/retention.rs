@@ -8,7 +8,7 @@ use super::admin::{Admin, Announced};
 use super::database::{Arg, Database, Sql};
 use super::error::unavailable;
 use super::preferences::of;
-use super::work::{Race, Touched, Work};
+use super::work::{Touched, Work, again_if_raced};
 use crate::event::Timestamp;
 use crate::people::{Actor, Audited, Person};
 use crate::seam::Unavailable;
@@ -114,19 +114,12 @@ impl Admin {
     /// is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is remembered that they were erased, so that what Kafka holds
     /// from before brings nothing back.
     pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Announced, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_erase(person, actor, at).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unavailable(&error)),
-                Ok(touched) => {
-                    if let Some(redis) = &self.inner.redis {
-                        redis.forget_guard(person).await;
-                    }
-                    return Ok(self.inner.announce(&touched).await);
-                }
-            }
+        let erased = again_if_raced(|| self.try_erase(person, actor, at)).await;
+        let touched = erased.map_err(|error| unavailable(&error))?;
+        if let Some(redis) = &self.inner.redis {
+            redis.forget_guard(person).await;
         }
+        Ok(self.inner.announce(&touched).await)
     }
 
     async fn try_erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Touched, sqlx::Error> {

@@ -12,7 +12,7 @@ use super::error::{Failure, unavailable};
 use super::outbox::OutboxId;
 use super::preferences::of;
 use super::settings::kind;
-use super::work::{Race, Trouble};
+use super::work::{Trouble, again_if_raced};
 use crate::event::{DeviceId, EventId, FEED_HEADER, NotificationType, TYPE_HEADER, Timestamp};
 use crate::people::codec_event::encode_test;
 use crate::people::{Happening, Person};
@@ -70,14 +70,8 @@ impl Admin {
     ) -> Result<EventId, Failure<EnoughTests>> {
         let id = EventId::new(format!("test-{}", uuid::Uuid::new_v4()))
             .map_err(|error| Failure::from(sqlx::Error::Encode(Box::new(error))))?;
-        let mut race = Race::default();
-        loop {
-            match self.try_send_test(person, (&id, kind), per_hour, now).await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                Err(trouble) => return Err(trouble.into()),
-                Ok(()) => return Ok(id),
-            }
-        }
+        again_if_raced(|| self.try_send_test(person, (&id, kind), per_hour, now)).await?;
+        Ok(id)
     }
 
     async fn try_send_test(

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::admin::{Admin, Announced};
 use super::database::{Arg, Row, Sql};
 use super::error::{Failure, unavailable};
-use super::work::{Race, Touched, Trouble, Work};
+use super::work::{Touched, Trouble, Work, again_if_raced};
 use crate::event::{DeviceId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::people::{
     Actor, ActorRole, AuditEntry, Audited, Cursor, PAGE_MAX, Page, SettingChange, SettingRefusal, SettingState,
@@ -37,13 +37,7 @@ impl Admin {
 
     /// Changes one type's setting. The trail and Kafka hear of it with the change or not at all.
     pub async fn set(&self, change: &SettingChange) -> Result<InForce, Failure<SettingRefusal>> {
-        let mut race = Race::default();
-        let (version, touched) = loop {
-            match self.try_set(change).await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                done => break done?,
-            }
-        };
+        let (version, touched) = again_if_raced(|| self.try_set(change)).await?;
         let announced = match touched {
             Some(touched) => Some(self.inner.announce(&touched).await),
             None => None,

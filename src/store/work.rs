@@ -93,31 +93,39 @@ impl<R: std::error::Error> From<Trouble<R>> for Failure<R> {
     }
 }
 
-/// Counts the tries of one transaction.
-#[derive(Debug, Default)]
-pub(super) struct Race {
-    lost: usize,
+/// What a transaction fails by.
+pub(super) trait Race {
+    /// Whether another transaction was in the way, so that it is worth another try.
+    fn lost(&self) -> bool;
 }
 
-impl Race {
-    /// Whether it is worth another try.
-    pub(super) fn again(&mut self, error: &sqlx::Error) -> bool {
-        lost_a_race(error) && self.once_more()
+impl Race for sqlx::Error {
+    fn lost(&self) -> bool {
+        lost_a_race(self)
     }
+}
 
-    /// The same.
-    pub(super) fn again_after<R>(&mut self, trouble: &Trouble<R>) -> bool {
-        match trouble {
-            Trouble::Store(error) => self.again(error),
+impl<R> Race for Trouble<R> {
+    fn lost(&self) -> bool {
+        match self {
+            Trouble::Store(error) => error.lost(),
             Trouble::Refused(_) => false,
-            Trouble::Raced => self.once_more(),
+            Trouble::Raced => true,
         }
     }
+}
 
-    fn once_more(&mut self) -> bool {
-        self.lost += 1;
-        self.lost < TRIES
+/// Does what `attempt` does, again if another transaction was in the way: [`TRIES`] times at most.
+pub(super) async fn again_if_raced<T, E: Race, F: Future<Output = Result<T, E>>>(
+    attempt: impl Fn() -> F,
+) -> Result<T, E> {
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.lost() => {}
+            done => return done,
+        }
     }
+    attempt().await
 }
 
 /// Whether another transaction got in the way: a deadlock, a serialization failure, or two that registered one installation at once

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::database::{Arg, Database};
 use super::error::{WriteError, unavailable};
 use super::read::{EventKey, UserKey};
-use super::work::{Race, Touched, Trouble, Work};
+use super::work::{Touched, Trouble, Work, again_if_raced};
 use crate::event::{DeviceId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{Detail, Device, Installation, Preference, Setting};
 use crate::seam::DeadToken;
@@ -108,13 +108,7 @@ impl Database {
         if let Some(problem) = changes.iter().find_map(Change::problem) {
             return Err(WriteError::Refused(problem));
         }
-        let mut race = Race::default();
-        loop {
-            match self.try_write(changes).await {
-                Err(Trouble::Store(error)) if race.again(&error) => {}
-                done => return done.map_err(WriteError::from),
-            }
-        }
+        again_if_raced(|| self.try_write(changes)).await.map_err(WriteError::from)
     }
 
     async fn try_write(&self, changes: &[Change]) -> Result<Touched, Trouble<String>> {
@@ -128,13 +122,7 @@ impl Database {
 
     /// Removes every row of the dead token's installation that was registered at or before `since`. Returns how many.
     pub(super) async fn remove_token(&self, dead: &DeadToken) -> Result<(u64, Touched), sqlx::Error> {
-        let mut race = Race::default();
-        loop {
-            match self.try_remove_token(dead).await {
-                Err(error) if race.again(&error) => {}
-                done => return done,
-            }
-        }
+        again_if_raced(|| self.try_remove_token(dead)).await
     }
 
     async fn try_remove_token(&self, dead: &DeadToken) -> Result<(u64, Touched), sqlx::Error> {

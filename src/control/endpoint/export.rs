@@ -23,11 +23,11 @@ use crate::control::input::Named;
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
-use crate::event::{DeviceId, NotificationType};
+use crate::event::{DeviceId, EventId, NotificationType};
 use crate::people::{Cursor, PAGE_MAX, Person, RequestId, Role};
 use crate::policy::Preference;
 use crate::seam::Unavailable;
-use crate::store::{Chosen, KeptDevice, Policy, SeenMark};
+use crate::store::{Chosen, KeptDevice, KeptTest, Policy, SeenMark};
 
 /// Pieces of an answer that wait for whoever reads it: with one page being made, the most that an export holds in memory.
 const PIECES: usize = 2;
@@ -54,6 +54,8 @@ pub(in crate::control) struct Export {
     recent: Vec<Activity>,
     /// What their devices showed within the last 30 days.
     seen: Vec<ExportedSeen>,
+    /// The tests that they sent to themselves within the last 30 days; what became of them is in `recent`.
+    tests: Vec<ExportedTest>,
     /// What they were told about their devices within the last 30 days, newest first.
     notices: Vec<Notice>,
     /// What the audit trail says of them, as who acted or as whom it concerned: the last 400 days, newest first.
@@ -99,6 +101,23 @@ pub(in crate::control) struct ExportedSeen {
     device: String,
     /// When the device said so.
     at: Moment,
+}
+
+/// A test that somebody sent to themselves.
+#[derive(Serialize, ToSchema)]
+pub(in crate::control) struct ExportedTest {
+    /// Its id.
+    test: String,
+    /// As which type it went.
+    r#type: NotificationType,
+    /// When they sent it.
+    sent_at: Moment,
+}
+
+impl From<KeptTest> for ExportedTest {
+    fn from(kept: KeptTest) -> Self {
+        Self { test: kept.id.as_str().to_owned(), r#type: kept.kind, sent_at: Moment(kept.at) }
+    }
 }
 
 impl From<KeptDevice> for ExportedDevice {
@@ -185,6 +204,7 @@ async fn write(
     write_requests(policy, person, List::begin("requests", pieces)).await?;
     write_recent(policy, person, List::begin("recent", pieces)).await?;
     write_seen(policy, person, List::begin("seen", pieces)).await?;
+    write_tests(policy, person, List::begin("tests", pieces)).await?;
     write_notices(policy, person, exported_at, List::begin("notices", pieces)).await?;
     write_audit(policy, person, List::begin("audit", pieces)).await?;
     send(pieces, "}".to_owned()).await
@@ -230,6 +250,17 @@ async fn write_seen(policy: &Policy, person: &Person, mut list: List<'_>) -> Res
         let page = policy.admin().seen_marks(person, after.as_ref()).await?;
         after = page.last().cloned();
         if !list.page(page.into_iter().map(ExportedSeen::from)).await? {
+            return list.end().await;
+        }
+    }
+}
+
+async fn write_tests(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
+    let mut after: Option<EventId> = None;
+    loop {
+        let page = policy.admin().kept_tests(person, after.as_ref()).await?;
+        after = page.last().map(|kept| kept.id.clone());
+        if !list.page(page.into_iter().map(ExportedTest::from)).await? {
             return list.end().await;
         }
     }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use super::admin::Announced;
 use super::error::Failure;
 use super::policy::Inner;
-use super::work::{Race, Trouble, Work};
+use super::work::{Trouble, Work, again_if_raced};
 use crate::people::Person;
 
 /// People's devices. Clones share everything.
@@ -53,18 +53,12 @@ impl Devices {
         F: Future<Output = Result<(T, Work), Trouble<R>>>,
         R: std::error::Error,
     {
-        let mut race = Race::default();
-        loop {
-            match attempt().await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                Err(trouble) => return Err(trouble.into()),
-                Ok((done, work)) => match work.commit().await {
-                    Err(error) if race.again(&error) => {}
-                    Err(error) => return Err(error.into()),
-                    Ok(touched) => return Ok((done, self.inner.announce(&touched).await)),
-                },
-            }
-        }
+        let committed = || async {
+            let (done, work) = attempt().await?;
+            Ok::<_, Trouble<R>>((done, work.commit().await?))
+        };
+        let (done, touched) = again_if_raced(committed).await?;
+        Ok((done, self.inner.announce(&touched).await))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::people::{MatchNumber, News, Person};
 use crate::store::database::{Arg, Sql};
 use crate::store::error::Failure;
 use crate::store::preferences::of;
-use crate::store::work::{Race, Trouble, Work};
+use crate::store::work::{Trouble, Work};
 
 /// What speaks for a promotion.
 #[derive(Debug, Clone, Copy)]
@@ -62,21 +62,9 @@ impl Devices {
         rules: &EnrolmentRules,
         now: Timestamp,
     ) -> Result<Promotion, Failure<PromotionRefusal>> {
-        let mut race = Race::default();
-        loop {
-            match self.try_promote(person, device, by, rules, now).await {
-                Err(trouble) if race.again_after(&trouble) => {}
-                Err(trouble) => return Err(trouble.into()),
-                Ok((done, work)) => match work.commit().await {
-                    Err(error) if race.again(&error) => {}
-                    Err(error) => return Err(error.into()),
-                    Ok(touched) => {
-                        let announced = self.inner.announce(&touched).await;
-                        return done.map(|way| Promotion { way, announced }).map_err(Failure::Refused);
-                    }
-                },
-            }
-        }
+        let attempt = || self.try_promote(person, device, by, rules, now);
+        let (done, announced) = self.settle(attempt).await?;
+        done.map(|way| Promotion { way, announced }).map_err(Failure::Refused)
     }
 
     /// What is refused and yet committed is the inner error: a wrong number counts.

@@ -9,7 +9,7 @@ use crate::store::error::unavailable;
 use crate::store::preferences::of;
 use crate::store::settings::unknown;
 use crate::store::telemetry;
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 /// A person's word that it was not them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,21 +30,13 @@ impl Notices {
         notice: &EventId,
         now: Timestamp,
     ) -> Result<Option<NotMe>, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_disown(person, device, notice, now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unavailable(&error)),
-                Ok(None) => return Ok(None),
-                Ok(Some((said, done))) => {
-                    if let Some((of, touched)) = done {
-                        self.inner.announce(&touched).await;
-                        telemetry::not_me(of, said.alerted);
-                    }
-                    return Ok(Some(said));
-                }
-            }
+        let tried = again_if_raced(|| self.try_disown(person, device, notice, now)).await;
+        let Some((said, done)) = tried.map_err(|error| unavailable(&error))? else { return Ok(None) };
+        if let Some((of, touched)) = done {
+            self.inner.announce(&touched).await;
+            telemetry::not_me(of, said.alerted);
         }
+        Ok(Some(said))
     }
 
     async fn try_disown(

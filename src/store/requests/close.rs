@@ -6,7 +6,7 @@ use crate::people::{ClosedReason, Person, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
 use crate::store::settings::kind;
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 /// Most requests that one transaction closes.
 const BATCH: i64 = 64;
@@ -15,17 +15,9 @@ impl Requests {
     /// Closes requests whose time is over, oldest first. Returns how many; ask again while there are any. Any number of processes may.
     /// Those of a type that only a newer version knows wait for it, and hold up no others.
     pub async fn expire(&self, now: Timestamp) -> Result<usize, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_expire(now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unread(error)),
-                Ok((closed, touched)) => {
-                    self.told(&touched);
-                    return Ok(closed);
-                }
-            }
-        }
+        let (closed, touched) = again_if_raced(|| self.try_expire(now)).await.map_err(unread)?;
+        self.told(&touched);
+        Ok(closed)
     }
 
     async fn try_expire(&self, now: Timestamp) -> Result<(usize, Touched), sqlx::Error> {
@@ -76,17 +68,9 @@ impl Requests {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<bool, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_cancel(id, record_key, until, now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unread(error)),
-                Ok((closed, touched)) => {
-                    self.told(&touched);
-                    return Ok(closed);
-                }
-            }
-        }
+        let (closed, touched) = again_if_raced(|| self.try_cancel(id, record_key, until, now)).await.map_err(unread)?;
+        self.told(&touched);
+        Ok(closed)
     }
 
     async fn try_cancel(

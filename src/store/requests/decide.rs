@@ -12,7 +12,7 @@ use crate::store::error::Failure;
 use crate::store::outbox::OutboxId;
 use crate::store::settings::unknown;
 use crate::store::telemetry;
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 /// An answer that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +31,9 @@ type Tried = (Result<Answered, AnswerRefusal>, Touched);
 impl Requests {
     /// Takes an answer whose signature was checked. `now` decides about the deadline.
     pub async fn decide(&self, answer: &Answer, now: Timestamp) -> Result<Answered, Failure<AnswerRefusal>> {
-        let mut race = Race::default();
-        loop {
-            match self.try_decide(answer, now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(error.into()),
-                Ok((answered, touched)) => {
-                    self.told(&touched);
-                    return answered.map_err(Failure::Refused);
-                }
-            }
-        }
+        let (answered, touched) = again_if_raced(|| self.try_decide(answer, now)).await?;
+        self.told(&touched);
+        answered.map_err(Failure::Refused)
     }
 
     async fn try_decide(&self, answer: &Answer, now: Timestamp) -> Result<Tried, sqlx::Error> {

@@ -6,7 +6,7 @@ use crate::people::codec_outcome::JobEnded;
 use crate::people::{Activity, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::Arg;
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 impl Requests {
     /// Notes endings, all or none; what is there already stays as it was and is told nobody again. False, and nothing is noted, if upstream
@@ -18,18 +18,11 @@ impl Requests {
         without_request: bool,
         now: Timestamp,
     ) -> Result<bool, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_ended(endings, without_request, now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unread(error)),
-                Ok(None) => return Ok(false),
-                Ok(Some(touched)) => {
-                    self.told(&touched);
-                    return Ok(true);
-                }
-            }
+        let noted = again_if_raced(|| self.try_ended(endings, without_request, now)).await.map_err(unread)?;
+        if let Some(touched) = &noted {
+            self.told(touched);
         }
+        Ok(noted.is_some())
     }
 
     async fn try_ended(

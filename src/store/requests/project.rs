@@ -5,7 +5,7 @@ use crate::people::codec::What;
 use crate::people::{ClosedReason, Person, Projection, RequestId, masked};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 /// What became of an event that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +30,9 @@ enum Source {
 impl Requests {
     /// Takes an event for one of the people whom it asks. What it supersedes is closed with it.
     pub async fn project(&self, projection: &Projection, now: Timestamp) -> Result<Projected, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_project(projection, now).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unread(error)),
-                Ok((projected, touched)) => {
-                    self.told(&touched);
-                    return Ok(projected);
-                }
-            }
-        }
+        let (projected, touched) = again_if_raced(|| self.try_project(projection, now)).await.map_err(unread)?;
+        self.told(&touched);
+        Ok(projected)
     }
 
     async fn try_project(&self, new: &Projection, now: Timestamp) -> Result<(Projected, Touched), sqlx::Error> {

@@ -14,7 +14,7 @@ use crate::policy::Platform;
 use crate::seam::{OutboxRecord, OutboxTopic, Unavailable};
 use crate::store::database::{Arg, Sql};
 use crate::store::settings::{kind, unknown};
-use crate::store::work::{Race, Touched, Work};
+use crate::store::work::{Touched, Work, again_if_raced};
 
 /// When a provider took what a device showed, and which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +34,9 @@ impl Requests {
         shown: &[(NotificationType, EventId)],
         at: Timestamp,
     ) -> Result<usize, Unavailable> {
-        let mut race = Race::default();
-        loop {
-            match self.try_seen(person, device, shown, at).await {
-                Err(error) if race.again(&error) => {}
-                Err(error) => return Err(unread(error)),
-                Ok((marked, touched)) => {
-                    self.told(&touched);
-                    return Ok(marked);
-                }
-            }
-        }
+        let (marked, touched) = again_if_raced(|| self.try_seen(person, device, shown, at)).await.map_err(unread)?;
+        self.told(&touched);
+        Ok(marked)
     }
 
     async fn try_seen(

@@ -10,9 +10,9 @@ use crate::store_support::{AT, Place, device_of, event, over_both, person, phone
 
 const PATH: &str = "/v1/workspaces/acme/users/ada/data";
 
-const LISTS: [&str; 7] = ["preferences", "devices", "requests", "recent", "seen", "notices", "audit"];
+const LISTS: [&str; 8] = ["preferences", "devices", "requests", "recent", "seen", "tests", "notices", "audit"];
 
-fn lengths(body: &Value) -> [usize; 7] {
+fn lengths(body: &Value) -> [usize; 8] {
     LISTS.map(|name| body[name].as_array().unwrap().len())
 }
 
@@ -31,24 +31,27 @@ over_both! {
         policy.requests().seen(&ada, &device, &[(NotificationType::IdentityVerification, one.event.clone())], AT).await.unwrap();
         let served = Served::new(policy).await;
         served.put("owner", "/v1/workspaces/acme/me/preferences/otp_received", json!({"preference": "off"})).await;
+        let test = served.call_as("owner", "POST", "/v1/workspaces/acme/me/tests");
+        let test = test.json(&json!({"type": "otp_received"})).answer().await.body;
         let removed = served.call_as("owner", "DELETE", "/v1/workspaces/acme/users/ada/devices/d3").status().await;
         assert_eq!(removed, 200);
 
         let answer = served.get("owner", PATH).await;
         assert_eq!((answer.status, answer.header("content-disposition").contains("attachment")), (200, true));
         let body = &answer.body;
-        assert_eq!(lengths(body), [1, 3, 2, 2, 1, 1, 1], "{body:#}");
+        assert_eq!(lengths(body), [1, 3, 2, 2, 1, 1, 1, 1], "{body:#}");
         assert_eq!((&body["user"], &body["role"]["role"]), (&json!("ada"), &json!("owner")));
         assert_eq!(body["preferences"], json!([{"type": "otp_received", "preference": "off"}]));
         assert!(body["devices"][2]["retired_at"].is_string() && body["devices"][0].get("retired_at").is_none());
         assert_eq!(body["requests"][1]["detail"]["location"], "Lisbon");
+        assert_eq!((&body["tests"][0]["test"], &body["tests"][0]["type"]), (&test["test"], &json!("otp_received")));
         assert_eq!((&body["notices"][0]["what"], &body["notices"][0]["device"]), (&json!("removed"), &json!("d3")));
         assert_eq!(body["audit"][0]["action"], "person_exported");
         for secret in ["token-d1", "token-of-jonas", "statement-of", "key-of", "of-jonas"] {
             assert!(!answer.text.contains(secret), "{secret} in {}", answer.text);
         }
         let nobody = served.get("owner", "/v1/workspaces/acme/users/nobody/data").await.body;
-        assert_eq!((lengths(&nobody), &nobody["role"]), ([0, 0, 0, 0, 0, 0, 1], &Value::Null));
+        assert_eq!((lengths(&nobody), &nobody["role"]), ([0, 0, 0, 0, 0, 0, 0, 1], &Value::Null));
     }
 
     /// More than a page of anything is handed out whole.
@@ -66,10 +69,13 @@ over_both! {
             let delivered = Activity { person, at: AT, what: Happening::Delivered, kind, event, device, reason };
             policy.requests().note(&[delivered]).await.unwrap();
         }
+        for _ in 0..205 {
+            policy.admin().send_test(&ada, kind, 1_000, AT).await.unwrap();
+        }
         let served = Served::new(policy).await;
         let body = served.get("owner", PATH).await.body;
-        assert_eq!(lengths(&body), [0, 205, 405, 810, 405, 0, 1]);
-        for (list, key) in [("requests", "/event"), ("seen", "/event"), ("devices", "/device/device")] {
+        assert_eq!(lengths(&body), [0, 205, 405, 810, 405, 205, 0, 1]);
+        for (list, key) in [("requests", "/event"), ("seen", "/event"), ("devices", "/device/device"), ("tests", "/test")] {
             let items = body[list].as_array().unwrap();
             let ids: std::collections::BTreeSet<_> = items.iter().map(|item| item.pointer(key).unwrap().as_str()).collect();
             assert_eq!(ids.len(), items.len(), "{list}: each once");
