@@ -56,6 +56,7 @@ impl ApiServer {
         listener: TcpListener,
         readiness: &Readiness,
     ) -> Result<Self, StartError> {
+        let policy = policy.alerting_every(config.flow().guard.window);
         let clock = Arc::new(SystemClock);
         let authenticator = Authenticator::start(&config.auth, Arc::clone(&clock) as Arc<_>);
         let authenticator = Arc::new(authenticator.map_err(StartError::SignIn)?);

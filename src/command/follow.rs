@@ -135,6 +135,10 @@ fn decision(decision: wire::Decision) -> Value {
         Some(Body::Closed(closed)) => {
             ("closed", json!({"reason": word(closed.reason().as_str_name(), "CLOSED_REASON_")}))
         }
+        Some(Body::NotMe(not_me)) => (
+            "not_me",
+            json!({"notice": word(not_me.notice().as_str_name(), "SYSTEM_NOTICE_"), "device": not_me.device_id}),
+        ),
         None => ("newer", json!({})),
     };
     line.insert(name.to_owned(), body);
@@ -144,35 +148,29 @@ fn decision(decision: wire::Decision) -> Value {
 /// An outcome's line.
 fn outcome(outcome: wire::Outcome) -> Value {
     let job = <[u8; 16]>::try_from(outcome.job_id.as_slice()).map(|bytes| uuid::Uuid::from_bytes(bytes).to_string());
-    if outcome.seen_at.is_some() {
-        // No ending: what a phone showed.
-        return json!({
-            "at": time(outcome.seen_at),
-            "workspace": outcome.workspace_id,
-            "type": word(outcome.r#type().as_str_name(), "NOTIFICATION_TYPE_"),
-            "event": outcome.event_id,
-            "user": outcome.user_id,
-            "device": outcome.device_id,
-            "job": job.ok(),
-            "seen": true,
-        });
-    }
+    let notice = outcome.notice();
+    // What a phone showed is no ending.
+    let seen = outcome.seen_at.is_some();
     let mut line = json!({
-        "at": time(outcome.ended_at),
+        "at": time(if seen { outcome.seen_at } else { outcome.ended_at }),
         "workspace": outcome.workspace_id,
         "type": word(outcome.r#type().as_str_name(), "NOTIFICATION_TYPE_"),
         "event": outcome.event_id,
         "user": outcome.user_id,
         "device": outcome.device_id,
         "job": job.ok(),
-        "ending": word(outcome.ending().as_str_name(), "ENDING_"),
-        "reason": outcome.reason,
-        "attempts": outcome.attempts,
-        "latency_us": outcome.latency_us,
-        "withdrawal": outcome.withdrawal,
     });
-    if outcome.notice() != wire::SystemNotice::Unspecified {
-        line["notice"] = word(outcome.notice().as_str_name(), "SYSTEM_NOTICE_");
+    if seen {
+        line["seen"] = true.into();
+        return line;
+    }
+    line["ending"] = word(outcome.ending().as_str_name(), "ENDING_");
+    line["reason"] = outcome.reason.into();
+    line["attempts"] = outcome.attempts.into();
+    line["latency_us"] = outcome.latency_us.into();
+    line["withdrawal"] = outcome.withdrawal.into();
+    if notice != wire::SystemNotice::Unspecified {
+        line["notice"] = word(notice.as_str_name(), "SYSTEM_NOTICE_");
     }
     line
 }

@@ -27,7 +27,7 @@ pub struct Decision {
 /// Whether a decision ends its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finality {
-    /// `asked` or `notice`.
+    /// `asked`, `notice`, or `not_me`, which is about none.
     Open,
     /// `decided` or `closed`.
     Final,
@@ -47,11 +47,12 @@ pub fn decode_decision(bytes: &[u8]) -> Result<Decision, DecisionError> {
     let kind = domain_type(decision.r#type()).ok_or_else(|| missing("type"))?;
     let finality = match &decision.body {
         // A body that a newer writer added is not final for us: the request's own deadline still ends it.
-        None | Some(Body::Asked(_) | Body::Notice(_)) => Finality::Open,
+        None | Some(Body::Asked(_) | Body::Notice(_) | Body::NotMe(_)) => Finality::Open,
         Some(Body::Decided(_) | Body::Closed(_)) => Finality::Final,
     };
     let heard = match &decision.body {
         Some(Body::Decided(decided)) => heard(decided.verb()),
+        Some(Body::NotMe(_)) => Some(Heard::NotMe),
         None | Some(Body::Asked(_) | Body::Notice(_) | Body::Closed(_)) => None,
     };
     Ok(Decision {

@@ -201,6 +201,7 @@ fn finality() {
     assert_eq!(read(Some(Body::Closed(wire::Closed::default()))), Finality::Final);
     assert_eq!(read(Some(Body::Asked(wire::Asked::default()))), Finality::Open);
     assert_eq!(read(Some(Body::Notice(wire::Notice::default()))), Finality::Open);
+    assert_eq!(read(Some(Body::NotMe(wire::NotMe::default()))), Finality::Open);
     assert_eq!(read(None), Finality::Open);
 }
 

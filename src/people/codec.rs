@@ -2,7 +2,7 @@
 use prost::Message as _;
 
 use super::{ActorRole, AuditEntry, Audited, ClosedReason, NoticeKind, RequestId, Role, Verb};
-use crate::event::{Timestamp, wire};
+use crate::event::{DeviceId, SystemNotice, Timestamp, wire};
 use wire::{wire_time, wire_type};
 
 /// A record of `watchbell.decisions`.
@@ -37,6 +37,8 @@ pub enum What<'a> {
     },
     /// The request ended without an answer.
     Closed(ClosedReason),
+    /// About no request: the person disowns what a notice told them.
+    NotMe { notice: SystemNotice, device: &'a DeviceId },
 }
 
 /// A decision's bytes.
@@ -56,6 +58,10 @@ pub fn encode_decision(told: &Told<'_>) -> Vec<u8> {
             key_jwk: (*key_jwk).to_owned(),
         }),
         What::Closed(reason) => Body::Closed(wire::Closed { reason: wire_closed(*reason).into() }),
+        What::NotMe { notice, device } => Body::NotMe(wire::NotMe {
+            notice: wire::wire_notice(*notice).into(),
+            device_id: device.as_str().to_owned(),
+        }),
     };
     let record = wire::Decision {
         workspace_id: told.request.person.workspace.as_str().to_owned(),

@@ -29,10 +29,29 @@ async fn signs_in(bench: &Bench, event: &str, recipients: &[&str]) {
 }
 
 async fn answers(bench: &Bench, verb: wire::Verb) {
-    let decided = wire::Decided { verb: verb.into(), ..Default::default() };
-    let decided = decision(wire::decision::Body::Decided(decided));
-    bench.handle(record(Feed::Decision, &bench.lease, OFFSET.fetch_add(1, SeqCst), "u", decided)).await;
+    hears(bench, wire::decision::Body::Decided(wire::Decided { verb: verb.into(), ..Default::default() })).await;
     bench.forwards();
+}
+
+async fn hears(bench: &Bench, body: wire::decision::Body) {
+    let record = record(Feed::Decision, &bench.lease, OFFSET.fetch_add(1, SeqCst), "u", decision(body));
+    bench.handle(record).await;
+}
+
+/// Somebody set a phone up, and its person says that it was not them: nothing new rings for them. It ends no
+/// request, so nothing is taken back.
+#[tokio::test]
+async fn a_disowned_notice_silences() {
+    for bench in both() {
+        let bench = bench.person("u", 1).person("v", 1);
+        signs_in(&bench, "a", &["u"]).await;
+        hears(&bench, wire::decision::Body::NotMe(wire::NotMe::default())).await;
+        assert!(bench.policy.withdrawn.lock().unwrap().is_empty());
+        signs_in(&bench, "b", &["u", "v"]).await;
+        assert_eq!(rang(&bench), 2, "the first, and somebody else's");
+        assert_eq!(jobs(&bench).len(), 1, "the person is told, and nothing is taken back");
+        bench.endings();
+    }
 }
 
 /// The jobs that were forwarded.

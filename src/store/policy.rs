@@ -31,6 +31,8 @@ const ROUNDS_MAX: usize = 4;
 #[derive(Clone)]
 pub struct Policy {
     pub(super) inner: Arc<Inner>,
+    /// See [`Self::alerting_every`].
+    alert_every: Duration,
 }
 
 /// What clones share.
@@ -66,7 +68,8 @@ pub async fn open_with(config: &PolicyConfig, clock: Arc<dyn Clock>) -> Result<P
         None => None,
     };
     let store = Reader::new(database, Arc::clone(&caches), config);
-    Ok(Policy { inner: Arc::new(Inner { store, redis, caches, reads: Handles::register(), outbox: Desk::default() }) })
+    let inner = Inner { store, redis, caches, reads: Handles::register(), outbox: Desk::default() };
+    Ok(Policy { inner: Arc::new(inner), alert_every: Guard::default().window })
 }
 
 impl Inner {
@@ -138,9 +141,16 @@ impl Policy {
         Admin::new(Arc::clone(&self.inner))
     }
 
+    /// With a window of the fatigue guard (`guard.window_s`) other than the shipped one: within it a person's word that requests are not
+    /// theirs alerts admins once.
+    #[must_use]
+    pub fn alerting_every(self, window: Duration) -> Self {
+        Self { alert_every: window, ..self }
+    }
+
     /// What awaits people's answers.
     pub fn requests(&self) -> Requests {
-        Requests::new(Arc::clone(&self.inner))
+        Requests::new(Arc::clone(&self.inner), self.alert_every)
     }
 
     /// People's devices.
@@ -150,7 +160,7 @@ impl Policy {
 
     /// What people are told about their devices.
     pub fn notices(&self) -> Notices {
-        Notices::new(Arc::clone(&self.inner))
+        Notices::new(Arc::clone(&self.inner), self.alert_every)
     }
 
     /// What is still to be written to Kafka.

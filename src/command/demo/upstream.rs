@@ -27,6 +27,10 @@ pub(super) fn heard(decision: &wire::Decision, stage: &Stage) -> (String, String
             let reason = word(closed.reason().as_str_name(), "CLOSED_REASON_");
             (format!("closed, {reason}"), format!("closed: {user}, {reason}"))
         }
+        Some(Body::NotMe(not_me)) => {
+            let notice = word(not_me.notice().as_str_name(), "SYSTEM_NOTICE_");
+            ("not me".into(), format!("not me: {user}, of a phone that was {notice}"))
+        }
         None => ("something newer".into(), "something newer than this demo".into()),
     }
 }

@@ -169,8 +169,8 @@ pub(in crate::control) async fn phone_notices(
 
 /// Say that it was not you
 ///
-/// What a notice told: the people who administer the workspace are told, once for each notice, and the audit trail says so. Nothing is
-/// retired by it. A phone that was retired may say this, and nothing else.
+/// What a notice told: the audit trail says so, once for each notice, upstream hears of it, and the people who administer the workspace are
+/// told, once within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it. A phone that was retired may say this, and nothing else.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/notices/{notice}/not-me", tag = "Phones", security(("proof" = [])),
     params(("workspace" = String, Path, description = "The workspace's id."),
         ("notice" = String, Path, description = "The notice's id, percent-encoded."),

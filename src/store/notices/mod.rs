@@ -11,6 +11,7 @@ mod row;
 pub use not_me::NotMe;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::row::{columns, entry};
 use super::database::{Arg, Sql};
@@ -29,11 +30,12 @@ use crate::seam::{OutboxRecord, OutboxTopic, Unavailable};
 #[derive(Clone)]
 pub struct Notices {
     inner: Arc<Inner>,
+    alert_every: Duration,
 }
 
 impl Notices {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: Arc<Inner>, alert_every: Duration) -> Self {
+        Self { inner, alert_every }
     }
 
     /// What a person was told in the last 30 days, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`.

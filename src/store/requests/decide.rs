@@ -1,4 +1,6 @@
 //! From a device's answer to a decision: one wins.
+use std::time::Duration;
+
 use super::row::standing;
 use super::{Origin, Requests, of};
 use crate::event::{DeviceId, Timestamp};
@@ -39,6 +41,9 @@ impl Requests {
     async fn try_decide(&self, answer: &Answer, now: Timestamp) -> Result<Tried, sqlx::Error> {
         let id = &answer.request;
         let mut work = self.inner.store.database.work().await?;
+        if answer.verb == Verb::DenyNotMe {
+            work.hold_word(&id.person).await?;
+        }
         let Some((standing, origin, told)) = work.hold(id).await? else {
             return Ok((Err(AnswerRefusal::NotProjected), Touched::default()));
         };
@@ -53,7 +58,7 @@ impl Requests {
             Judgement::Decide => {
                 let decision = decision(answer, answer.verb, (&answer.jws, &answer.key_thumbprint), now);
                 let outbox = work.end(id, (&standing, &origin), &decision, &jwk).await?;
-                let alerted = work.alert_if_disowned(answer, now).await?;
+                let alerted = work.alert_if_disowned(answer, (now, self.alert_every)).await?;
                 let answered = Answered { decision, outbox, again: false };
                 let touched = work.commit().await?;
                 if let Some(alerted) = alerted {
@@ -123,14 +128,18 @@ impl Work {
         rows.first().map(|row| Ok((enrolled(row)?, row.text_or_empty(3)?.to_owned()))).transpose()
     }
 
-    /// Tells admins once of a decision that says it was not the person; how many are told, if it is one.
-    async fn alert_if_disowned(&mut self, answer: &Answer, now: Timestamp) -> Result<Option<u32>, sqlx::Error> {
+    /// Tells admins of a decision that says it was not the person; how many know, if it is one.
+    async fn alert_if_disowned(
+        &mut self,
+        answer: &Answer,
+        (now, every): (Timestamp, Duration),
+    ) -> Result<Option<u32>, sqlx::Error> {
         match answer.verb {
             Verb::Approve | Verb::Deny => Ok(None),
             Verb::DenyNotMe => {
                 let RequestId { person, kind, event } = &answer.request;
                 let of = Disowned::Request { kind: *kind, event: event.clone() };
-                self.alert(person, &answer.device, of, now).await.map(Some)
+                self.alert(person, &answer.device, of, (now, every)).await.map(Some)
             }
         }
     }

@@ -20,6 +20,7 @@ pub use project::Projected;
 pub use seen::Taken;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::database::Arg;
 use super::error::unavailable;
@@ -36,6 +37,7 @@ use crate::store::outbox::OutboxId;
 #[derive(Clone)]
 pub struct Requests {
     inner: Arc<Inner>,
+    alert_every: Duration,
 }
 
 /// What every record about a request has of its event's record.
@@ -45,8 +47,8 @@ struct Origin {
 }
 
 impl Requests {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: Arc<Inner>, alert_every: Duration) -> Self {
+        Self { inner, alert_every }
     }
 
     /// After a commit: the publishers of this process need not wait for their next look.

@@ -1,14 +1,17 @@
 //! Somebody says that it was not them: once, and the people who administer their workspace hear of it.
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use watchbell::event::{DeviceId, EventId, NotificationType, SystemNotice};
+use watchbell::event::{DeviceId, EventId, NotificationType, SystemNotice, wire};
 use watchbell::people::{ALERTED_MAX, Actor, ActorRole, Audited, Disowned, News, Person, Role, Verb};
+use watchbell::policy::Heard;
+use watchbell::seam::OutboxTopic;
 use watchbell::store::{NotMe, Policy};
 
 use super::notices::{list, told};
 use super::phones::{Phone, approver};
-use super::support::{Killed, after, answer, enrol_ada, id_of, published, sign_in};
+use super::support::{Killed, after, answer, enrol_ada, heard, id_of, published, sign_in};
 use crate::store_support::{AT, Place, admin, device_of, event, over_both, person, phone, user, ws};
 
 /// Of `acme`: Root is an admin with two phones, Olga owns it and has none, Sam is its super admin, Bob a user. All but Sam were here lately.
@@ -136,6 +139,92 @@ over_both! {
         let of = Disowned::Request { kind: NotificationType::IdentityVerification, event: id_of(&sign_in(&ada, "e1", AT)).event };
         let alert = News::NotMe { user: user("ada"), device: DeviceId::new("d3").unwrap(), of };
         assert_eq!(list(&policy, &person("acme", "olga")).await, [alert]);
+    }
+
+    /// Request after request is disowned, eight at once: admins are alerted once within the guard's window, whoever's request, whichever
+    /// phone. A phone that was set up has an alert of its own, however many requests were disowned before; and somebody else's word, too.
+    async fn one_alert_within_a_window(policy: Policy, place: &Place) {
+        people(&policy).await;
+        enrol_ada(place, &policy).await;
+        let (ada, requests) = (person("acme", "ada"), policy.requests());
+        let disowns = async |id: String, device: &'static str, second: u64| {
+            let asked = sign_in(&ada, &id, after(second));
+            requests.project(&asked, after(second)).await.unwrap();
+            let word = answer(&asked, device, Verb::DenyNotMe, None);
+            requests.decide(&word, after(second + 1)).await.unwrap();
+        };
+        let at_once = (0..8).map(|n| disowns(format!("e{n}"), if n % 2 == 0 { "d1" } else { "d3" }, n));
+        futures_util::future::join_all(at_once).await;
+        assert_eq!((told(&policy).await, list(&policy, &person("acme", "root")).await.len()), (alerted(), 1));
+        disowns("within".into(), "d1", 590).await;
+        assert_eq!(told(&policy).await, BTreeSet::new());
+        disowns("later".into(), "d1", 610).await;
+        assert_eq!(told(&policy).await, alerted(), "another window");
+
+        // Room for two more.
+        place.execute("DELETE FROM enrolments WHERE id <> 'd1'; DELETE FROM devices WHERE id IN ('d2', 'd3')").await;
+        let mut phone = Phone::new("token-9");
+        phone.register(&policy, &ada, after(611)).await.unwrap();
+        told(&policy).await;
+        let notice = newest(&policy, &ada).await;
+        let said = disown(&policy, &ada, &phone, &notice, 612).await.unwrap();
+        assert_eq!((said.alerted, told(&policy).await), (3, alerted()), "a request's alert does not hide it");
+        let mut another = Phone::new("token-10");
+        another.register(&policy, &ada, after(613)).await.unwrap();
+        told(&policy).await;
+        let second = newest(&policy, &ada).await;
+        let also = disown(&policy, &ada, &phone, &second, 614).await.unwrap();
+        assert_eq!((also.alerted, told(&policy).await), (3, BTreeSet::new()), "they know already");
+        assert_eq!(trail(&policy).await.len(), 2, "all of it is in the trail");
+        for (notice, said) in [(&notice, said), (&second, also)] {
+            assert_eq!(disown(&policy, &ada, &another, notice, 1_300).await, Some(said), "the same answer, long after");
+        }
+        let bob = person("acme", "bob");
+        let mut bobs = Phone::new("token-11");
+        bobs.register(&policy, &bob, after(615)).await.unwrap();
+        told(&policy).await;
+        disown(&policy, &bob, &bobs, &newest(&policy, &bob).await, 616).await.unwrap();
+        assert_eq!(told(&policy).await, alerted(), "of somebody else");
+    }
+
+    /// The window is the operator's.
+    async fn the_window_is_configured(policy: Policy, place: &Place) {
+        people(&policy).await;
+        enrol_ada(place, &policy).await;
+        let ada = person("acme", "ada");
+        let policy = policy.alerting_every(Duration::from_secs(5));
+        for (id, second) in [("e1", 0), ("e2", 4), ("e3", 6)] {
+            let asked = sign_in(&ada, id, after(second));
+            policy.requests().project(&asked, after(second)).await.unwrap();
+            policy.requests().decide(&answer(&asked, "d1", Verb::DenyNotMe, None), after(second)).await.unwrap();
+        }
+        assert_eq!(list(&policy, &person("acme", "root")).await.len(), 2);
+    }
+
+    /// Upstream and the guard hear of it once when a notice is disowned: which one, by whom, on which phone, in the order of the person's
+    /// other records.
+    async fn upstream_hears_of_a_disowned_notice(policy: Policy) {
+        let ada = person("acme", "ada");
+        let first = approver(&policy, &ada, "token-1").await;
+        let mut second = Phone::new("token-2");
+        second.register(&policy, &ada, AT).await.unwrap();
+        assert_eq!(published(&policy).await.decisions(), [], "a notice alone is nothing to upstream");
+        let notice = newest(&policy, &ada).await;
+        for n in 1..3 {
+            disown(&policy, &ada, &first, &notice, n).await.unwrap();
+        }
+        let broker = published(&policy).await;
+        let decisions = broker.decisions();
+        assert_eq!(heard(&decisions, notice.as_str()), ["not me: Enrolled"]);
+        let [decision] = &decisions[..] else { panic!("{decisions:?}") };
+        assert_eq!((decision.workspace_id.as_str(), decision.user_id.as_str()), ("acme", "ada"));
+        assert_eq!(decision.at.unwrap().seconds, after(1).as_secs());
+        let Some(wire::decision::Body::NotMe(not_me)) = &decision.body else { panic!("{decision:?}") };
+        assert_eq!(not_me.device_id, first.id().as_str());
+        let record = broker.log().into_iter().find(|record| record.topic == OutboxTopic::Decisions).unwrap();
+        assert_eq!(record.key.as_deref(), Some(&b"ada"[..]));
+        let read = watchbell::delivery::codec::decode_decision(&record.payload).unwrap();
+        assert_eq!(read.heard, Some(Heard::NotMe));
     }
 
     /// Of a crowd of admins those are told who were here last, and the one who says it is not told of themselves.

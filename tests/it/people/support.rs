@@ -104,6 +104,7 @@ pub fn heard(decisions: &[wire::Decision], id: &str) -> Vec<String> {
         Body::Notice(notice) => format!("{:?}", notice.kind()),
         Body::Decided(decided) => format!("{:?}", decided.verb()),
         Body::Closed(closed) => format!("{:?}", closed.reason()),
+        Body::NotMe(not_me) => format!("not me: {:?}", not_me.notice()),
     })
     .collect()
 }
