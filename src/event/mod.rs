@@ -12,6 +12,7 @@ mod decode;
 mod headers;
 mod id;
 mod notice;
+mod text;
 mod time;
 pub mod wire;
 
@@ -21,6 +22,7 @@ pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, decode_whol
 pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use notice::SystemNotice;
+pub use text::is_invisible;
 pub use time::Timestamp;
 
 use std::time::Duration;

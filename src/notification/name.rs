@@ -3,6 +3,8 @@ use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use crate::event::is_invisible;
+
 /// Most graphemes (what a person calls a character) of a name: phones show about this many in two lines.
 const NAME_GRAPHEMES_MAX: usize = 64;
 /// Most bytes of a name: 64 characters of three bytes. Bounds names whose graphemes are long chains of marks, and with them every
@@ -43,11 +45,7 @@ fn fate(c: char) -> Fate {
         '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Fate::Space,
         c if c.is_whitespace() => Fate::Space,
         c if c.is_control() => Fate::Dropped,
-        // Bidirectional marks, embeddings, overrides and isolates (Unicode Standard Annex 9 §2).
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Fate::Dropped,
-        // Invisible: soft hyphen, zero-width space, word joiner and the deprecated format characters, byte order mark, annotations.
-        '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' => Fate::Dropped,
-        '\u{fff9}'..='\u{fffb}' => Fate::Dropped,
+        c if is_invisible(c) => Fate::Dropped,
         _ => Fate::Kept,
     }
 }

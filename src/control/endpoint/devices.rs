@@ -18,7 +18,7 @@ use crate::control::view::{Moment, announced_within_s};
 use crate::people::enrolment::{ChangeRefusal, DeviceKind, OwnDevice, Registrant, Report, Way};
 use crate::people::{DeviceState, Permission, Person};
 use crate::policy::{Environment, Installation, Platform, Token};
-use crate::store::{PromotedBy, Repeat};
+use crate::store::PromotedBy;
 
 /// Somebody's devices.
 #[derive(Serialize, ToSchema)]
@@ -260,13 +260,18 @@ pub(in crate::control) async fn devices(
 
 /// Ask for a challenge
 ///
-/// The first step of registering a phone: its key signs what this gives, within five minutes.
+/// The first step of registering a phone: its key signs what this gives, within five minutes. A session may have five open; one more, and
+/// its oldest counts no more.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/devices/challenges", tag = "Devices",
     params(("workspace" = String, Path, description = "The workspace's id.")),
     responses((status = 200, description = "What to sign.", body = Challenge)))]
-pub(in crate::control) async fn challenge(State(api): State<Api>, member: Member) -> Result<Json<Challenge>, Problem> {
+pub(in crate::control) async fn challenge(
+    State(api): State<Api>,
+    member: Member,
+    caller: Caller,
+) -> Result<Json<Challenge>, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
-    let issued = api.policy().devices().challenge(&person(&member), api.now()).await?;
+    let issued = api.policy().devices().challenge(&person(&member), caller.issued_at, api.now()).await?;
     Ok(Json(Challenge { challenge: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) }))
 }
 
@@ -277,7 +282,7 @@ pub(in crate::control) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_stat
 ///
 /// The request carries a proof (`DPoP`) with the phone's new key and the challenge as `nonce`. The phone may receive at once; a push brings
 /// it a nonce, which it sends back to be known as reachable. The same key again is the same device. With an `Idempotency-Key` the request
-/// may be repeated.
+/// may be repeated, with another challenge or the same; with anything else changed it is refused.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/devices", tag = "Devices",
     params(("workspace" = String, Path, description = "The workspace's id."),
         ("DPoP" = String, Header, description = "A proof with the phone's key, whose nonce is the challenge."),
@@ -295,13 +300,11 @@ pub(in crate::control) async fn register(
     member.require(Action::UseDevices, Target::Oneself)?;
     let key = idempotency_key(&headers)?;
     let proof = carried.answering(&api, Some(&new.challenge)).await?;
-    let thumbprint = proof.key.thumbprint();
-    let repeat = key.map(|key| Repeat { key, request: &thumbprint });
     let registrant = Registrant { report: new.report.into(), name: new.name, kind: new.kind, phone: new.phone };
     let (rules, person) = (api.config().devices.rules(), person(&member));
     let devices = api.policy().devices();
     let proved = (&proof, new.challenge.as_str());
-    let registered = devices.register(&person, proved, &registrant, repeat, &rules, api.now()).await?;
+    let registered = devices.register(&person, proved, &registrant, key, &rules, api.now()).await?;
     let reach = registered.reach.is_some();
     carry(&api, &person, &registered.device, registered.reach);
     let (device, state) = (registered.device.as_str().to_owned(), registered.state);

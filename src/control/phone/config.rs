@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::people::enrolment::{EnrolmentRules, Way};
-use crate::settings::{Problems, is_http_url};
+use crate::settings::{Problems, is_http_url, is_https_url};
 
 /// Section `[api.devices]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,6 +35,10 @@ impl DevicesConfig {
             right,
             "public_url must be the API's address as phones know it, such as https://watchbell.example.com, without a slash at its end",
         );
+        problems.require(
+            !right || is_https_url(&self.public_url) || is_loopback(&self.public_url),
+            "public_url must be https: what phones sign, and whose they are, would travel in the clear; http is for this machine alone, such as http://localhost:8081",
+        );
         problems.require((10..=600).contains(&self.proof_window_s), "proof_window_s must be between 10 and 600");
         problems.require(self.devices_max <= 255, "devices_max must be at most 255");
         problems
@@ -64,6 +68,13 @@ impl DevicesConfig {
     }
 }
 
+/// Whether its host is this machine.
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url.parse::<axum::http::Uri>() else { return false };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,9 +85,11 @@ mod tests {
         let shipped = crate::config::Config::load(None, []).unwrap().api.devices;
         assert!(shipped.problems().is_empty());
         type Change = fn(&mut DevicesConfig);
-        let rows: [(Change, &str); 8] = [
+        let rows: [(Change, &str); 10] = [
             (|devices| devices.public_url = "watchbell.example.com".into(), "public_url must"),
             (|devices| devices.public_url += "/", "public_url must"),
+            (|devices| devices.public_url = "http://watchbell.example.com".into(), "public_url must be https"),
+            (|devices| devices.public_url = "http://127.0.0.1.example.com".into(), "public_url must be https"),
             (|devices| devices.proof_window_s = 9, "proof_window_s must"),
             (|devices| devices.approver_ways.clear(), "approver_ways is empty"),
             (|devices| devices.devices_max = 0, "devices_max is 0"),
@@ -89,6 +102,10 @@ mod tests {
             change(&mut devices);
             let told: Vec<_> = devices.problems().into_iter().collect();
             assert!(told.len() == 1 && told[0].starts_with(beginning), "{beginning}: {told:?}");
+        }
+        for url in ["http://127.0.0.1:8081", "http://[::1]:8081", "http://LOCALHOST", "https://watchbell.example.com"] {
+            let devices = DevicesConfig { public_url: url.into(), ..shipped.clone() };
+            assert!(devices.problems().is_empty(), "{url}");
         }
     }
 }

@@ -94,6 +94,10 @@ impl From<RollRefusal> for Problem {
             RollRefusal::UnknownDevice => unknown(&sentence),
             RollRefusal::NotProved => conflict("key-not-proved", "New key not proved", sentence),
             RollRefusal::KeyTaken => conflict("key-taken", "Key taken", sentence),
+            RollRefusal::TooMany => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts", sentence)
+                    .with_header(header::RETRY_AFTER, "3600")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an app says of its device, and what is shown of a device to its person.
 use super::Way;
-use crate::event::{DeviceId, Timestamp};
+use crate::event::{DeviceId, Timestamp, is_invisible};
 use crate::people::{DeviceState, Permission};
 use crate::policy::{Environment, Installation, Platform, Token};
 
@@ -69,13 +69,14 @@ pub struct Registrant {
     pub phone: Option<String>,
 }
 
-/// Whether it is a name that may be stored: bounded, without control characters.
+/// Whether it is a name that may be stored: bounded, on one line, without control and invisible characters.
 pub fn is_name(name: &str) -> bool {
     is_label(name, NAME_BYTES_MAX)
 }
 
 fn is_label(text: &str, max: usize) -> bool {
-    text.len() <= max && !text.chars().any(char::is_control)
+    let unfit = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_invisible(c);
+    text.len() <= max && !text.chars().any(unfit)
 }
 
 impl Report {
@@ -85,7 +86,7 @@ impl Report {
         if *platform == Platform::Fcm && *environment == Environment::Sandbox {
             Some("fcm has no sandbox")
         } else if !is_label(&self.model, MODEL_BYTES_MAX) {
-            Some("its model is too long or has control characters")
+            Some("its model is too long or has control or invisible characters")
         } else {
             None
         }
@@ -99,7 +100,7 @@ impl Registrant {
             (1..=PHONE_BYTES_MAX).contains(&phone.len()) && phone.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if !is_name(&self.name) {
-            Some("its name is too long or has control characters")
+            Some("its name is too long or has control or invisible characters")
         } else if !self.phone.as_ref().is_none_or(phone) {
             Some("what it calls the phone is too long or not visible ASCII")
         } else {

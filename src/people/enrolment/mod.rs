@@ -37,8 +37,12 @@ pub const REACH_LIFE: Duration = Duration::from_secs(15 * 60);
 pub const PROMOTION_LIFE: Duration = Duration::from_secs(10 * 60);
 /// How long a ticket may be redeemed.
 pub const TICKET_LIFE: Duration = Duration::from_secs(10 * 60);
-/// Challenges of one purpose that one person may have open at once: with their lifetimes the bound on how many are made.
+/// Challenges of one purpose that a device, or one session of a person, may have open at once: with their lifetimes the bound on how many are
+/// made. A device is refused more. A session, whose thief asks as well as its owner, loses its oldest: nobody uses up all there are.
 pub const OPEN_MAX: u32 = 5;
+/// Keys of one device that are followed by another one within a day: an app that thinks its key known makes a new one once. What is remembered
+/// of each outlives the device, so this bounds it.
+pub const ROLLS_A_DAY_MAX: u32 = 5;
 /// Wrong digits after which those on the new phone's screen count no more. Six digits and three tries: 3 in a million.
 pub const WRONG_DIGITS_MAX: u32 = 3;
 
@@ -261,22 +265,29 @@ pub enum RollRefusal {
     /// The new key did not prove itself.
     #[error("The request must carry a proof by the new key.")]
     NotProved,
+    /// The device's key was changed [`ROLLS_A_DAY_MAX`] times within a day.
+    #[error("This phone's key was changed too often today. Try again tomorrow.")]
+    TooMany,
     /// The new key is the old one, or was known here before.
     #[error("The new key is not new. The app must make another one.")]
     KeyTaken,
 }
 
-/// The rule of rolling a key: the key in force signs a new one that was never seen in the workspace. What the device may do stays.
+/// The rule of rolling a key: the key in force signs a new one that was never seen in the workspace, so often within a day. What the device
+/// may do stays. `rolled`: how often it was done within the last day.
 pub fn judge_roll(
     device: Option<&Enrolled>,
     signed_by: &str,
     new: &str,
     new_is_known: bool,
+    rolled: u32,
 ) -> Result<(), RollRefusal> {
     match device {
         Some(device) if device.signs_with(signed_by) => {
             if new_is_known || new == signed_by {
                 Err(RollRefusal::KeyTaken)
+            } else if rolled >= ROLLS_A_DAY_MAX {
+                Err(RollRefusal::TooMany)
             } else {
                 Ok(())
             }
@@ -298,7 +309,7 @@ pub enum ChangeRefusal {
         current: u64,
     },
     /// The name cannot be stored.
-    #[error("A name has at most 240 bytes and no control characters.")]
+    #[error("A name has at most 240 bytes and no control or invisible characters.")]
     Name,
     /// It is the last one that may approve, and nobody said that this is meant.
     #[error(

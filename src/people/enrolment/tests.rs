@@ -208,16 +208,43 @@ fn registrations() {
     assert_eq!(with(Some(SameKey::Retired), 0, false), Err(RegistrationRefusal::KeyRetired));
 }
 
+/// Names and models: a login screen shows them, so nothing in them may be unseen or turn what stands around it.
+#[test]
+fn labels() {
+    for good in ["", "Ada's Pixel ✨", "👩\u{200d}💻", "نسخه\u{200c}ای", "Телефон 2"] {
+        assert!(is_name(good), "{good:?}");
+    }
+    let long = "x".repeat(NAME_BYTES_MAX + 1);
+    for bad in ["a\nb", "a\u{202e}b", "\u{2066}a", "a\u{200f}", "a\u{200b}b", "a\u{2028}b", "\u{feff}a", "a\u{85}b", &long] {
+        assert!(!is_name(bad), "{bad:?}");
+    }
+    let report = |model: &str| Report {
+        installation: crate::policy::Installation {
+            platform: crate::policy::Platform::Apns,
+            app: "a".into(),
+            environment: crate::policy::Environment::Production,
+            token: crate::policy::Token::new("t"),
+        },
+        locale: "en".into(),
+        model: model.into(),
+        permission: None,
+        time_sensitive: None,
+    };
+    assert_eq!(report("Pixel 8").problem(), None);
+    assert!(report("Pixel\u{202e}8").problem().unwrap().contains("invisible"));
+}
+
 /// Rolling: by the key in force, to one that was never seen.
 #[test]
 fn rolls() {
     let now = device(DeviceState::Approver);
     let retired = Enrolled { retired: true, ..now.clone() };
-    assert_eq!(judge_roll(Some(&now), "key", "new", false), Ok(()));
-    assert_eq!(judge_roll(Some(&now), "key", "new", true), Err(RollRefusal::KeyTaken));
-    assert_eq!(judge_roll(Some(&now), "key", "key", false), Err(RollRefusal::KeyTaken));
+    assert_eq!(judge_roll(Some(&now), "key", "new", false, ROLLS_A_DAY_MAX - 1), Ok(()));
+    assert_eq!(judge_roll(Some(&now), "key", "new", false, ROLLS_A_DAY_MAX), Err(RollRefusal::TooMany));
+    assert_eq!(judge_roll(Some(&now), "key", "new", true, 0), Err(RollRefusal::KeyTaken));
+    assert_eq!(judge_roll(Some(&now), "key", "key", false, 0), Err(RollRefusal::KeyTaken));
     for (device, signed_by) in [(Some(&now), "old"), (Some(&retired), "key"), (None, "key")] {
-        assert_eq!(judge_roll(device, signed_by, "new", false), Err(RollRefusal::UnknownDevice));
+        assert_eq!(judge_roll(device, signed_by, "new", false, 0), Err(RollRefusal::UnknownDevice));
     }
 }
 

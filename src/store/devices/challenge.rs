@@ -2,6 +2,7 @@
 //!
 //! The point: what is given out is drawn from the system's randomness and stored as a hash, so that whoever reads the store cannot use it.
 //! Digits are the exception: a hash of six digits hides nothing.
+use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::event::{DeviceId, Timestamp};
 use crate::people::enrolment::{CHALLENGE_LIFE, IssueRefusal, OPEN_MAX, PROMOTION_LIFE, SingleUse};
 use crate::people::{Actor, Audited, MatchNumber, Person};
 use crate::policy::Installation;
+use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
 use crate::store::error::Failure;
 use crate::store::preferences::of;
@@ -91,17 +93,34 @@ pub(super) fn hash_nonce(nonce: &str, to: &Installation) -> String {
 }
 
 impl Devices {
-    /// A challenge that the proof of a registration must carry as its `nonce`.
-    pub async fn challenge(&self, person: &Person, now: Timestamp) -> Result<Issued, Failure<IssueRefusal>> {
+    /// A challenge that the proof of a registration must carry as its `nonce`. `session`: when the token was issued with which it is asked
+    /// for, which tells a person's sessions apart. Of those that this session asked for before, the oldest goes if there are too many; no
+    /// other session's does.
+    pub async fn challenge(&self, person: &Person, session: Timestamp, now: Timestamp) -> Result<Issued, Unavailable> {
+        const MAKE_ROOM: &str = "DELETE FROM challenges WHERE hash IN (SELECT hash FROM challenges
+            WHERE workspace = $1 AND user_id = $2 AND purpose = 'register' AND session = $3 AND expires_at > $4
+            ORDER BY expires_at DESC, hash LIMIT 1000 OFFSET $5)";
+        const PUT: &str = "INSERT INTO challenges (hash, purpose, workspace, user_id, expires_at, session)
+            VALUES ($1, 'register', $2, $3, $4, $5)";
         let attempt = || async {
             let mut work = self.work().await?;
+            // Of two at once the second one sees the first.
+            work.hold_as_is(person).await?;
+            let [workspace, user] = of(person);
+            let (asked_by, kept) = (Arg::Int(session.as_millis()), Arg::Int(i64::from(OPEN_MAX) - 1));
+            let args = [workspace, user, asked_by, Arg::Int(now.as_millis()), kept];
+            work.tx.execute(MAKE_ROOM.into(), &args).await?;
             let issued = Issued::draw(now.plus(CHALLENGE_LIFE));
             let hash = hash(&["register", issued.expose()]);
-            let wanted =
-                Wanted { purpose: Purpose::Register, person, device: None, number: None, life: CHALLENGE_LIFE };
-            if work.issue(&wanted, &hash, now).await? { Ok((issued, work)) } else { Err(too_many()) }
+            let until = Arg::Int(issued.expires_at.as_millis());
+            work.tx.execute(PUT.into(), &[Arg::Text(&hash), workspace, user, until, asked_by]).await?;
+            Ok((issued, work))
         };
-        self.settle(attempt).await.map(|(issued, _)| issued)
+        match self.settle::<_, Infallible, _>(attempt).await {
+            Ok((issued, _)) => Ok(issued),
+            Err(Failure::Unavailable(unavailable)) => Err(unavailable),
+            Err(Failure::Refused(never)) => match never {},
+        }
     }
 
     /// Digits for a device to show, which an approver of the same person types. Those before count no more.
@@ -118,7 +137,7 @@ impl Devices {
             held.ok_or(Trouble::Refused(IssueRefusal::UnknownDevice))?;
             let text = format!("{:06}", rand::random_range(0..1_000_000_u32));
             let number = MatchNumber::new(&text).ok_or(sqlx::Error::RowNotFound)?;
-            let (hash, device) = (hash(&[Issued::draw(now).expose()]), Some(device));
+            let hash = hash(&[Issued::draw(now).expose()]);
             let wanted =
                 Wanted { purpose: Purpose::Promote, person, device, number: Some(&text), life: PROMOTION_LIFE };
             if !work.issue(&wanted, &hash, now).await? {
@@ -165,7 +184,7 @@ fn too_many() -> Trouble<IssueRefusal> {
 pub(super) struct Wanted<'a> {
     pub(super) purpose: Purpose,
     pub(super) person: &'a Person,
-    pub(super) device: Option<&'a DeviceId>,
+    pub(super) device: &'a DeviceId,
     pub(super) number: Option<&'a str>,
     pub(super) life: Duration,
 }
@@ -174,18 +193,18 @@ impl Work {
     /// Remembers what was given out. Nothing, if too much of the kind was given out within its life: then `false`.
     pub(super) async fn issue(&mut self, wanted: &Wanted<'_>, hash: &str, now: Timestamp) -> Result<bool, sqlx::Error> {
         const COUNT: &str = "SELECT count(*) FROM challenges
-            WHERE workspace = $1 AND user_id = $2 AND purpose = $3 AND coalesce(device, '') = $4 AND expires_at > $5";
+            WHERE workspace = $1 AND user_id = $2 AND purpose = $3 AND device = $4 AND expires_at > $5";
         const PUT: &str = "INSERT INTO challenges (hash, purpose, workspace, user_id, device, expires_at, number)
             VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let [workspace, user] = of(wanted.person);
-        let (purpose, device) = (Arg::Text(wanted.purpose.name()), wanted.device.map(DeviceId::as_str));
-        let args = [workspace, user, purpose, Arg::Text(device.unwrap_or_default()), Arg::Int(now.as_millis())];
+        let (purpose, device) = (Arg::Text(wanted.purpose.name()), Arg::Text(wanted.device.as_str()));
+        let args = [workspace, user, purpose, device, Arg::Int(now.as_millis())];
         let open = self.tx.rows(COUNT.into(), &args).await?.first().map_or(Ok(0), |row| row.int(0))?;
         if open >= i64::from(OPEN_MAX) {
             return Ok(false);
         }
         let until = Arg::Int(now.plus(wanted.life).as_millis());
-        let (device, number) = (Arg::MaybeText(device), Arg::MaybeText(wanted.number));
+        let number = Arg::MaybeText(wanted.number);
         self.tx.execute(PUT.into(), &[Arg::Text(hash), purpose, workspace, user, device, until, number]).await?;
         Ok(true)
     }

@@ -21,14 +21,16 @@ pub use list::Keyed;
 pub(super) use list::own;
 pub use promote::{PromotedBy, Promotion};
 pub use reach::Reached;
-pub use register::{Registered, Repeat, ToReach};
+pub use register::{Registered, ToReach};
 pub use retire::{Removed, Reset, Silenced};
 
 use std::sync::Arc;
 
 use super::admin::Announced;
+use super::database::Sql;
 use super::error::Failure;
 use super::policy::Inner;
+use super::preferences::of;
 use super::work::{Trouble, Work, again_if_raced};
 use crate::people::Person;
 
@@ -63,6 +65,18 @@ impl Devices {
 }
 
 impl Work {
+    /// Holds the person's row until this transaction ends, as it is, and makes it where there is none.
+    async fn hold_as_is(&mut self, person: &Person) -> Result<u64, sqlx::Error> {
+        const MAKE: &str = "INSERT INTO users (workspace, id, version) VALUES ($1, $2, 0) ON CONFLICT (workspace, id) DO NOTHING";
+        const HOLD: Sql = Sql {
+            postgres: "SELECT version FROM users WHERE workspace = $1 AND id = $2 FOR UPDATE",
+            sqlite: "SELECT version FROM users WHERE workspace = $1 AND id = $2",
+        };
+        self.tx.execute(MAKE.into(), &of(person)).await?;
+        let version = self.tx.rows(HOLD, &of(person)).await?.first().map_or(Ok(0), |row| row.int(0))?;
+        Ok(u64::try_from(version).unwrap_or_default())
+    }
+
     /// Holds the person's row until this transaction ends, raising their version; returns the version before.
     async fn hold_person(&mut self, person: &Person) -> Result<u64, sqlx::Error> {
         Ok(u64::try_from(self.raise_user(person).await?).unwrap_or_default().saturating_sub(1))

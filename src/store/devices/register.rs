@@ -8,7 +8,7 @@ use crate::people::enrolment::{
     SameKey, judge_registration, judge_single_use,
 };
 use crate::people::signed::Proof;
-use crate::people::{DeviceState, News, Person};
+use crate::people::{DeviceState, News, Permission, Person};
 use crate::policy::{Device, Installation};
 use crate::store::admin::Announced;
 use crate::store::database::Arg;
@@ -17,13 +17,13 @@ use crate::store::preferences::of;
 use crate::store::work::{Trouble, Work};
 use crate::store::write::Change;
 
-/// What whoever repeats a registration sends with it.
+/// A registration that may be repeated.
 #[derive(Debug, Clone, Copy)]
-pub struct Repeat<'a> {
+pub(super) struct Repeat<'a> {
     /// The idempotency key: the app's own, at most 128 bytes.
-    pub key: &'a str,
-    /// A hash of what was asked for.
-    pub request: &'a str,
+    pub(super) key: &'a str,
+    /// A hash of all that is asked for.
+    pub(super) request: &'a str,
 }
 
 /// A device that is registered now.
@@ -67,13 +67,14 @@ pub(super) struct Settled {
 const OUT_OF_BOUNDS: &str = "its token, app or language is empty, too long, or has control characters";
 
 impl Devices {
-    /// Registers the device whose key made the proof, for who signed in. The proof must have answered `challenge`.
+    /// Registers the device whose key made the proof, for who signed in. The proof must have answered `challenge`. Under one idempotency key
+    /// (the app's own, at most 128 bytes) it is done once; with anything else than before it is refused.
     pub async fn register(
         &self,
         person: &Person,
         (proof, challenge): (&Proof, &str),
         registrant: &Registrant,
-        repeat: Option<Repeat<'_>>,
+        idempotency_key: Option<&str>,
         rules: &EnrolmentRules,
         now: Timestamp,
     ) -> Result<Registered, Failure<RegistrationRefusal>> {
@@ -83,6 +84,8 @@ impl Devices {
         if let Some(problem) = refused {
             return Err(Failure::Refused(RegistrationRefusal::Invalid(problem)));
         }
+        let request = asked_for(&proof.key.thumbprint(), registrant);
+        let repeat = idempotency_key.map(|key| Repeat { key, request: &request });
         let attempt = || self.try_register(person, (proof, challenge), (&device, registrant), repeat, rules, now);
         let ((device, state, again, settled), announced) = self.settle(attempt).await?;
         Ok(Registered { device, state, again, waits: settled.waits, reach: settled.reach, announced })
@@ -162,6 +165,19 @@ impl Devices {
         };
         self.settle(attempt).await
     }
+}
+
+/// A hash of all that a registration asks for: the key and everything that the app says. Not the challenge, which is another one at each try.
+fn asked_for(thumbprint: &str, registrant: &Registrant) -> String {
+    let Registrant { report, name, kind, phone } = registrant;
+    let Report { installation, locale, model, permission, time_sensitive } = report;
+    let Installation { platform, app, environment, token } = installation;
+    let phone = phone.as_deref().unwrap_or_default();
+    let time_sensitive = time_sensitive.map_or("", |on| if on { "on" } else { "off" });
+    let permission = permission.map_or("", Permission::name);
+    let to = [platform.name(), app, environment.name(), token.expose()];
+    let said = [name, kind.name(), phone, locale, model, permission, time_sensitive];
+    hash(&[&["registration", thumbprint], &to[..], &said[..]].concat())
 }
 
 /// The device's row, as the worker sees it. A device that is known stays as quiet as it is.
@@ -250,7 +266,7 @@ impl Work {
         const DESCRIBE: &str = "UPDATE enrolments SET model = $4, permission = $5, time_sensitive = $6
             WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let [workspace, user, id] = of_device(person, device);
-        let permission = Arg::MaybeText(report.permission.map(crate::people::Permission::name));
+        let permission = Arg::MaybeText(report.permission.map(Permission::name));
         let time_sensitive = Arg::MaybeInt(report.time_sensitive.map(i64::from));
         let row = [workspace, user, id, Arg::Text(&report.model), permission, time_sensitive];
         self.tx.execute(DESCRIBE.into(), &row).await
@@ -319,7 +335,7 @@ impl Work {
     ) -> Result<Option<ToReach>, sqlx::Error> {
         let nonce = Issued::draw(now.plus(REACH_LIFE));
         let hash = hash_nonce(nonce.expose(), to);
-        let wanted = Wanted { purpose: Purpose::Reach, person, device: Some(device), number: None, life: REACH_LIFE };
+        let wanted = Wanted { purpose: Purpose::Reach, person, device, number: None, life: REACH_LIFE };
         Ok(self.issue(&wanted, &hash, now).await?.then(|| ToReach { nonce, to: to.clone(), locale: locale.to_owned() }))
     }
 }

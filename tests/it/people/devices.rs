@@ -1,13 +1,13 @@
 //! Devices in the store: what is kept once, what never comes back, what has limits.
 use watchbell::people::enrolment::{
-    ChangeRefusal, IssueRefusal, OPEN_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Way,
+    ChangeRefusal, OPEN_MAX, ROLLS_A_DAY_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Way,
 };
 use watchbell::people::{AnswerRefusal, Audited, DeviceState, Verb};
-use watchbell::store::{Announced, Failure, Policy, Repeat};
+use watchbell::store::{Announced, Failure, Policy};
 
 use super::phones::{Phone, approver, rules};
 use super::support::{after, sign_in};
-use crate::store_support::{AT, admin, ask, over_both, person, user, ws};
+use crate::store_support::{AT, Place, admin, ask, over_both, person, user, ws};
 
 async fn version(policy: &Policy) -> u64 {
     ask(policy, "acme", &["ada"]).await.unwrap().users[0].version()
@@ -39,7 +39,7 @@ over_both! {
     /// A challenge is its person's, once and for its time.
     async fn a_challenge_counts_once(policy: Policy) {
         let (ada, bob, devices) = (person("acme", "ada"), person("acme", "bob"), policy.devices());
-        let challenge = devices.challenge(&ada, AT).await.unwrap();
+        let challenge = devices.challenge(&ada, AT, AT).await.unwrap();
         let register = async |person, second| {
             let phone = Phone::new(&format!("token-{second}"));
             let proof = phone.proof(Some(challenge.expose()));
@@ -51,22 +51,45 @@ over_both! {
         assert_eq!(register(&ada, 300).await.err(), refused(Spent::Expired));
         assert!(register(&ada, 299).await.is_ok());
         assert_eq!(register(&ada, 2).await.err(), refused(Spent::Used));
-        for _ in 1..OPEN_MAX {
-            devices.challenge(&ada, AT).await.unwrap();
-        }
-        assert_eq!(devices.challenge(&ada, AT).await.err(), Some(Failure::Refused(IssueRefusal::TooMany)));
-        assert!(devices.challenge(&bob, AT).await.is_ok() && devices.challenge(&ada, after(300)).await.is_ok());
+    }
+
+    /// A session that asks for ever more challenges loses its own oldest, at once or one after the other, and no other session's: whoever has
+    /// a stolen one keeps nobody from setting up a phone.
+    async fn a_session_uses_up_no_challenge_of_another(policy: Policy, place: &Place) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let mut hers = Phone::new("token-1");
+        let (owner, thief) = (AT, after(1));
+        let challenge = devices.challenge(&ada, owner, AT).await.unwrap();
+        let asked = (0..4 * OPEN_MAX).map(|_| {
+            let (devices, ada) = (devices.clone(), ada.clone());
+            tokio::spawn(async move { devices.challenge(&ada, thief, AT).await.unwrap() })
+        });
+        let asked: Vec<_> = futures_util::future::join_all(asked).await;
+        assert!(asked.iter().all(Result::is_ok));
+        let kept = |rows: Vec<String>| rows.iter().filter(|row| row.contains("register")).count();
+        assert_eq!(kept(place.dump(&["challenges"]).await), 1 + OPEN_MAX as usize);
+        let newest = devices.challenge(&ada, thief, after(2)).await.unwrap();
+        let register = async |phone: &Phone, challenge: &str| {
+            let proof = phone.proof(Some(challenge));
+            devices.register(&ada, (&proof, challenge), &phone.registrant(), None, &rules(&[]), after(2)).await
+        };
+        let registered = register(&hers, challenge.expose()).await.unwrap();
+        hers.id = Some(registered.device);
+        assert!(register(&Phone::new("token-2"), newest.expose()).await.is_ok(), "the newest counts");
+        assert!(devices.list(&ada).await.unwrap().1.iter().any(|device| device.id == *hers.id()));
     }
 
     /// A registration that is sent again makes one device; with something else under its key it is refused.
     async fn a_registration_is_made_once(policy: Policy) {
         let (ada, mut phone) = (person("acme", "ada"), Phone::new("token-1"));
-        let repeat = |request| Some(Repeat { key: "k-1", request });
-        let first = phone.register_as(&policy, &ada, repeat("one"), AT).await.unwrap();
-        let again = phone.register_as(&policy, &ada, repeat("one"), after(1)).await.unwrap();
+        let first = phone.register_as(&policy, &ada, Some("k-1"), AT).await.unwrap();
+        let again = phone.register_as(&policy, &ada, Some("k-1"), after(1)).await.unwrap();
         assert_eq!((again.again, &again.device, again.reach), (true, &first.device, None));
-        let reused = phone.register_as(&policy, &ada, repeat("two"), after(1)).await;
-        assert_eq!(reused.err(), Some(Failure::Refused(RegistrationRefusal::KeyReused)));
+        // Whatever differs, be it the push token alone: it would not be stored, so it is not told as done.
+        for mut changed in [phone.with_new_key(), Phone { token: "token-2".into(), ..phone.clone() }, Phone { phone: Some("p".into()), ..phone.clone() }] {
+            let reused = changed.register_as(&policy, &ada, Some("k-1"), after(1)).await;
+            assert_eq!(reused.err(), Some(Failure::Refused(RegistrationRefusal::KeyReused)));
+        }
         // Without one: the same key is the same device.
         let same = phone.register(&policy, &ada, after(2)).await.unwrap();
         assert_eq!((same.again, same.device, same.reach.is_some()), (true, first.device, true), "it was not reached yet");
@@ -119,6 +142,24 @@ over_both! {
         let registered = old.clone().register(&policy, &ada, AT).await;
         assert_eq!(registered.err(), Some(Failure::Refused(RegistrationRefusal::KeyRetired)));
         assert!(new.register(&policy, &ada, AT).await.unwrap().again);
+    }
+
+    /// A key is followed by so many within a day, and by another one the day after.
+    async fn keys_roll_so_often_a_day(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let mut phone = approver(&policy, &ada, "token-1").await;
+        let roll = async |phone: &Phone, next: &Phone, at| {
+            devices.roll(&phone.roll(&policy, &ada, next).await, &next.proof(None), at).await
+        };
+        for _ in 0..ROLLS_A_DAY_MAX {
+            let next = phone.with_new_key();
+            roll(&phone, &next, AT).await.unwrap();
+            phone = next;
+        }
+        let next = phone.with_new_key();
+        let day = 24 * 3600;
+        assert_eq!(roll(&phone, &next, after(day - 1)).await.err(), Some(Failure::Refused(RollRefusal::TooMany)));
+        roll(&phone, &next, after(day)).await.unwrap();
     }
 
     /// Removing the last phone that may approve has to be meant; a removed one rings and answers no more, and its key never returns. Only

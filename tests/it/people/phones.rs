@@ -12,7 +12,7 @@ use watchbell::people::signed::{
 };
 use watchbell::people::{Answer, Person, Projection, Verb};
 use watchbell::sandbox::phones::PhoneKey;
-use watchbell::store::{Failure, Policy, PromotedBy, Registered, Repeat, ToReach};
+use watchbell::store::{Failure, Policy, PromotedBy, Registered, ToReach};
 
 use super::support::id_of;
 use crate::store_support::{AT, installation};
@@ -149,14 +149,14 @@ impl Phone {
         &mut self,
         policy: &Policy,
         person: &Person,
-        repeat: Option<Repeat<'_>>,
+        key: Option<&str>,
         now: Timestamp,
     ) -> Result<Registered, Failure<RegistrationRefusal>> {
-        let challenge = policy.devices().challenge(person, now).await.unwrap();
+        let challenge = policy.devices().challenge(person, AT, now).await.unwrap();
         let proof = self.proof(Some(challenge.expose()));
         let (registrant, rules) = (self.registrant(), rules(&Way::ALL));
         let proved = (&proof, challenge.expose());
-        let registered = policy.devices().register(person, proved, &registrant, repeat, &rules, now).await?;
+        let registered = policy.devices().register(person, proved, &registrant, key, &rules, now).await?;
         self.id = Some(registered.device.clone());
         Ok(registered)
     }
