@@ -1,12 +1,15 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1): who changes what they have not seen is told so.
 //!
-//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may be
-//! left out: then whatever is there is changed.
+//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it
+//! and described where it is read: `params(IfMatch)`.
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
+use super::openapi::optional_header;
 use super::problem::Problem;
 
 /// Tags that are read of one header.
@@ -22,9 +25,18 @@ impl Tag {
         Self(text.into())
     }
 
-    /// As the header's value.
-    fn value(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&format!("\"{}\"", self.0)).ok()
+    /// That of people's devices and preferences, which have one version together.
+    pub(super) fn of_person(version: u64) -> Self {
+        Self(format!("u{version}"))
+    }
+
+    /// The answer with this tag.
+    pub(super) fn on(&self, answer: impl IntoResponse) -> Response {
+        let mut response = answer.into_response();
+        if let Ok(value) = HeaderValue::from_str(&format!("\"{}\"", self.0)) {
+            response.headers_mut().insert(header::ETAG, value);
+        }
+        response
     }
 }
 
@@ -45,41 +57,55 @@ impl Wanted {
     }
 }
 
-/// The conditions of a request.
+/// `If-Match` of a request that changes something: what the caller saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Conditions {
-    if_match: Option<Wanted>,
-    if_none_match: Option<Wanted>,
-}
+pub(super) struct IfMatch(Option<Wanted>);
 
-impl Conditions {
+/// `If-None-Match` of a request that reads: what the caller has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct IfNoneMatch(Option<Wanted>);
+
+impl IfMatch {
     /// Whether the caller said what they saw.
     pub(super) fn names_a_version(&self) -> bool {
-        matches!(self.if_match, Some(Wanted::These(_)))
+        matches!(self.0, Some(Wanted::These(_)))
     }
 
-    /// Nothing, if `If-Match` allows a change of what has that tag.
+    /// Nothing, if it allows a change of what has that tag.
     ///
     /// # Errors
     /// 412, with the sentence.
     pub(super) fn require(&self, current: &Tag, sentence: &str) -> Result<(), Problem> {
         // Only strong tags count for a change.
-        match &self.if_match {
+        match &self.0 {
             Some(wanted) if !wanted.has(current, false) => Err(changed_meanwhile(sentence)),
             _ => Ok(()),
         }
     }
+}
 
+impl IfNoneMatch {
     /// The answer with its tag; 304 without a body for a caller who has it already.
     pub(super) fn show(&self, tag: &Tag, answer: impl IntoResponse) -> Response {
-        let mut response = match &self.if_none_match {
-            Some(wanted) if wanted.has(tag, true) => StatusCode::NOT_MODIFIED.into_response(),
-            _ => answer.into_response(),
-        };
-        if let Some(value) = tag.value() {
-            response.headers_mut().insert(header::ETAG, value);
+        match &self.0 {
+            Some(wanted) if wanted.has(tag, true) => tag.on(StatusCode::NOT_MODIFIED),
+            _ => tag.on(answer),
         }
-        response
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let says = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, \
+                    whatever is there is changed.";
+        vec![optional_header("If-Match", says)]
+    }
+}
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let says = "The tag of what you have; if it is still that, the answer is 304 without a body.";
+        vec![optional_header("If-None-Match", says)]
     }
 }
 
@@ -88,20 +114,29 @@ pub(super) fn changed_meanwhile(sentence: &str) -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "Changed meanwhile", sentence)
 }
 
-impl<S: Sync> FromRequestParts<S> for Conditions {
+impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let read = |name: HeaderName| {
-            let mut lines = parts.headers.get_all(&name).iter().peekable();
-            if lines.peek().is_none() {
-                return Ok(None);
-            }
-            let text: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
-            text.and_then(|lines| wanted(&lines.join(","))).map(Some).ok_or_else(|| unreadable(&name))
-        };
-        Ok(Self { if_match: read(header::IF_MATCH)?, if_none_match: read(header::IF_NONE_MATCH)? })
+        read(parts, &header::IF_MATCH).map(Self)
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read(parts, &header::IF_NONE_MATCH).map(Self)
+    }
+}
+
+fn read(parts: &Parts, name: &HeaderName) -> Result<Option<Wanted>, Problem> {
+    let mut lines = parts.headers.get_all(name).iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(None);
+    }
+    let text: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
+    text.and_then(|lines| wanted(&lines.join(","))).map(Some).ok_or_else(|| unreadable(name))
 }
 
 /// None of our tags has a comma in it, so that a tag that has one is nobody's here.
@@ -130,10 +165,10 @@ mod tests {
 
     use super::*;
 
-    async fn conditions(headers: &[(&str, &str)]) -> Result<Conditions, Problem> {
+    async fn sent<C: FromRequestParts<(), Rejection = Problem>>(headers: &[(&str, &str)]) -> Result<C, Problem> {
         let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        Conditions::from_request_parts(&mut parts, &()).await
+        C::from_request_parts(&mut parts, &()).await
     }
 
     #[tokio::test]
@@ -151,12 +186,12 @@ mod tests {
             (&[("if-match", "\"\"")], false),
         ];
         for (headers, allowed) in rows {
-            let refused = conditions(headers).await.unwrap().require(&now, "Look again.");
+            let refused = sent::<IfMatch>(headers).await.unwrap().require(&now, "Look again.");
             assert_eq!(refused.is_ok(), allowed, "{headers:?}");
             assert!(refused.map_or_else(|problem| problem.status == 412 && problem.detail == "Look again.", |()| true));
         }
         for broken in ["s3", "\"s3", "", "\"a\" \"b", "\"a b\""] {
-            let problem = conditions(&[("if-match", broken)]).await.unwrap_err();
+            let problem = sent::<IfMatch>(&[("if-match", broken)]).await.unwrap_err();
             assert_eq!((problem.status.as_u16(), problem.detail.contains("if-match")), (400, true), "{broken}");
         }
     }
@@ -165,7 +200,7 @@ mod tests {
     async fn who_has_it_already_gets_no_body() {
         // If-None-Match compares weakly (RFC 9110 §13.1.2); either way the tag comes along.
         for (value, status) in [("\"s3\"", 304), ("W/\"s3\"", 304), ("*", 304), ("\"s2\"", 200)] {
-            let answer = conditions(&[("if-none-match", value)]).await.unwrap().show(&Tag::new("s3"), "body");
+            let answer = sent::<IfNoneMatch>(&[("if-none-match", value)]).await.unwrap().show(&Tag::new("s3"), "body");
             assert_eq!(answer.status(), status, "{value}");
             assert_eq!(answer.headers()["etag"], "\"s3\"", "{value}");
         }

@@ -3,6 +3,9 @@
 //! The point: what holds for every endpoint (who may call, how a refusal looks, what tags do) is added in one place, by what the endpoint
 //! takes, so that no endpoint can forget to say it.
 use serde_json::{Map, Value, json};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::endpoint;
@@ -20,7 +23,10 @@ Every refusal is `application/problem+json` (RFC 9457): `type` is for programs a
 people. Every answer has an `X-Request-Id`; send one to choose it.
 
 What can be changed has an `ETag`. Send it back in `If-Match` and nobody overwrites what they have not seen; send it in `If-None-Match` \
-and an answer that has not changed has no body.
+and an answer that has not changed has no body. Settings have one tag, a person's devices one, and preferences one that changes with \
+either; whatever is done to a person's devices takes the tag of their list. What only adds (a challenge, a test, a receipt), or is a \
+signed statement about one thing by itself (an answer, a key's successor, a promotion by another phone), takes no `If-Match`: it overwrites \
+nothing that somebody could have seen differently.
 
 Ids in addresses are percent-encoded. Moments are RFC 3339 in UTC. New members may be added to answers at any time: pass over what you \
 do not know.";
@@ -45,17 +51,22 @@ const TAGS: &str = r#"^(\*|(W/)?"[!#-+.-~-]*"(, ?(W/)?"[!#-+.-~-]*")*)$"#;
 /// How ids read: see [`crate::event::UserId`].
 const ID: &str = "^[!-~]{1,128}$";
 
-/// The texts that many endpoints take, and how they read.
-const SHAPES: [(&str, &str); 8] = [
-    ("workspace", ID),
-    ("user", ID),
-    ("device", ID),
-    ("event", ID),
-    ("notice", ID),
-    ("test", ID),
-    ("If-Match", TAGS),
-    ("If-None-Match", TAGS),
+/// What may stand in an address, and what it says.
+const NAMES: [(&str, &str); 6] = [
+    ("workspace", "The workspace's id."),
+    ("user", "The person's id, percent-encoded."),
+    ("device", "The device's id, percent-encoded."),
+    ("event", "The event's id, percent-encoded."),
+    ("notice", "The notice's id."),
+    ("test", "The test's id."),
 ];
+
+/// A header that may be left out, for an endpoint's `params`.
+pub(super) fn optional_header(name: &str, says: &str) -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(TAGS));
+    let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
+    header.description(Some(says)).schema(Some(text)).build()
+}
 
 /// The endpoints, each with its own words.
 fn routes() -> OpenApiRouter<Api> {
@@ -88,32 +99,58 @@ pub(super) fn finish(document: utoipa::openapi::OpenApi) -> Value {
             .map(|(_, name, description, retry)| ((*name).to_owned(), refusal(description, *retry)))
             .collect(),
     );
-    for operation in operations(&mut document) {
-        complete(operation);
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            name_all(path, operation);
+            complete(operation);
+        }
     }
     document
 }
 
+/// Adds what stands in its address, and the proof by which phones call.
+fn name_all(path: &str, operation: &mut Value) {
+    let mut named: Vec<Value> = Vec::new();
+    for (name, says) in NAMES.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}"))) {
+        let schema = json!({ "type": "string", "pattern": ID });
+        named.push(json!({ "name": name, "in": "path", "required": true, "description": says, "schema": schema }));
+    }
+    if path.contains("{type}") {
+        let schema = json!({ "$ref": "#/components/schemas/NotificationType" });
+        let says = "The type of notification.";
+        named.push(json!({ "name": "type", "in": "path", "required": true, "description": says, "schema": schema }));
+    }
+    let order = |parameter: &Value| path.find(&format!("{{{}}}", parameter["name"].as_str().unwrap_or_default()));
+    named.sort_by_key(order);
+    let by_proof =
+        operation["security"].as_array().is_some_and(|ways| ways.iter().any(|way| way.get("proof").is_some()));
+    if by_proof && !takes(operation, "DPoP") {
+        let says = "A proof by the phone's key.";
+        named.push(json!({ "name": "DPoP", "in": "header", "required": true, "description": says, "schema": { "type": "string" } }));
+    }
+    named.extend(operation["parameters"].as_array().into_iter().flatten().cloned());
+    if !named.is_empty() {
+        operation["parameters"] = named.into();
+    }
+}
+
 /// Every operation of the document.
+#[cfg(test)]
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).filter(|value| value.get("responses").is_some())
 }
 
+fn takes(operation: &Value, name: &str) -> bool {
+    operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == name)
+}
+
 /// Adds the answers that follow from what it takes.
 fn complete(operation: &mut Value) {
-    let takes = |name: &str| {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        parameters.clone().any(|parameter| parameter["name"] == name)
-    };
+    let takes = |name| takes(operation, name);
     let (in_workspace, changes, shows) = (takes("workspace"), takes("If-Match"), takes("If-None-Match"));
     let has_body = operation.get("requestBody").is_some();
     let reads = changes || shows || has_body || takes("before") || takes("after");
-    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some((_, pattern)) = SHAPES.iter().find(|(name, _)| parameter["name"] == *name) {
-            parameter["schema"]["pattern"] = (*pattern).into();
-        }
-    }
     for (status, name, ..) in REFUSALS {
         let applies = match status {
             "400" => reads,

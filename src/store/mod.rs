@@ -39,7 +39,7 @@ mod write;
 pub use admin::{Admin, Announced};
 pub use config::PolicyConfig;
 pub use devices::{
-    Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Reset, Silenced,
+    Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Reported, Reset, Silenced,
     ToReach,
 };
 pub use error::{Failure, OpenError, WriteError};

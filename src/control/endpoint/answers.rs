@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::phone::{SignedText, stated};
-use super::requests::{Pending, Request, not_yet, of_type};
+use super::requests::{Pending, Request, not_yet, of_type, tag};
+use crate::control::condition::IfNoneMatch;
 use crate::control::input::{Body, Named, event};
 use crate::control::phone::{Phone, statement_refused};
 use crate::control::problem::Problem;
@@ -62,8 +63,6 @@ const SHOWN_MAX: usize = 50;
 ///
 /// Open requests of the phone's person, newest first. What was kept from ringing is here too.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/requests", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     responses((status = 200, description = "What is pending.", body = Pending)))]
 pub(in crate::control) async fn phone_pending(State(api): State<Api>, phone: Phone) -> Result<Json<Pending>, Problem> {
     let found = api.policy().requests().pending(&phone.person, api.now()).await?;
@@ -74,30 +73,26 @@ pub(in crate::control) async fn phone_pending(State(api): State<Api>, phone: Pho
 ///
 /// What a push leaves out: which application, where, on which device. One whose event has not been read yet is answered 503.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/requests/{type}/{event}", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The request's type: one that is answered."),
-        ("event" = String, Path, description = "The event's id, percent-encoded."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "The request.", body = Request)))]
 pub(in crate::control) async fn phone_request(
     State(api): State<Api>,
     phone: Phone,
     Named((_, type_name, event_id)): Named<(String, String, String)>,
-) -> Result<Json<Request>, Problem> {
+    if_none_match: IfNoneMatch,
+) -> Result<Response, Problem> {
     let id = RequestId { person: phone.person, kind: of_type(&type_name)?, event: event(&event_id)? };
     let found = api.policy().requests().request(&id).await?.ok_or_else(not_yet)?;
-    Ok(Json(found.into()))
+    Ok(if_none_match.show(&tag(&found), Json(Request::from(found))))
 }
 
 /// Answer a request
 ///
 /// A statement (`watchbell-decision+jwt`) by the phone's key, which says all that it means; it needs no proof besides. The first answer
 /// stands. The same from the same phone, whatever its bytes, gets the same answer again; any other is told who answered what and when.
-/// 202: it is recorded, and upstream's log does not have it yet; ask again if you want to know.
+/// 202: it is recorded, and upstream's log does not have it yet; ask again if you want to know. There is no `If-Match`: the statement names
+/// what was shown, and counts for that alone.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/requests/{type}/{event}/answer", tag = "Phones", security(()),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The request's type: one that is answered."),
-        ("event" = String, Path, description = "The event's id, percent-encoded.")),
     request_body = SignedText,
     responses((status = 200, description = "Upstream's log has the answer.", body = Answered),
         (status = 202, description = "The answer is recorded, and upstream will hear of it.", body = Answered),
@@ -125,8 +120,6 @@ pub(in crate::control) async fn answer(
 ///
 /// Best effort, in batches: the person sees it in what happened lately, and operators how long it takes from a provider to a screen.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/seen", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     request_body = Seen,
     responses((status = 200, description = "It is written down.", body = SeenTaken)))]
 pub(in crate::control) async fn seen(

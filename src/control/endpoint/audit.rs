@@ -86,8 +86,7 @@ impl From<AuditEntry> for Entry {
 ///
 /// Who changed what in the workspace, newest first, page by page. Entries are kept for 400 days. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/audit", tag = "Settings",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest entries come."),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest entries come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Entries at most; 50 without it.")),
     responses((status = 200, description = "A page of the trail.", body = AuditPage)))]
 pub(in crate::control) async fn audit_trail(

@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 
 use super::person;
 use crate::control::auth::{Action, Caller, Member, Target};
-use crate::control::condition::{Conditions, Tag};
+use crate::control::condition::{IfMatch, IfNoneMatch, Tag};
 use crate::control::courier::carry;
 use crate::control::input::{Body, Named, device, idempotency_key};
 use crate::control::phone::{Carried, Phone};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
-use crate::people::enrolment::{ChangeRefusal, DeviceKind, OwnDevice, Registrant, Report, Way};
+use crate::people::enrolment::{DeviceKind, OwnDevice, Registrant, Report, Stale, Way};
 use crate::people::{DeviceState, Permission, Person};
 use crate::policy::{Environment, Installation, Platform, Token};
 use crate::store::PromotedBy;
@@ -228,16 +228,16 @@ impl Promoted {
 /// Devices with the tag that they have.
 pub(super) async fn listed(api: &Api, person: &Person) -> Result<(Tag, u64, Vec<Device>), Problem> {
     let (version, devices) = api.policy().devices().list(person).await?;
-    Ok((Tag::new(format!("u{version}")), version, devices.into_iter().map(Device::from).collect()))
+    Ok((Tag::of_person(version), version, devices.into_iter().map(Device::from).collect()))
 }
 
 /// What the caller saw of the devices, as the store's condition; refused where that is not what is there.
-pub(super) async fn seen(api: &Api, person: &Person, conditions: &Conditions) -> Result<Option<u64>, Problem> {
-    if !conditions.names_a_version() {
+pub(super) async fn seen(api: &Api, person: &Person, if_match: &IfMatch) -> Result<Option<u64>, Problem> {
+    if !if_match.names_a_version() {
         return Ok(None);
     }
     let (tag, current, _) = listed(api, person).await?;
-    conditions.require(&tag, &ChangeRefusal::Stale { current }.to_string())?;
+    if_match.require(&tag, &Stale { current }.to_string())?;
     Ok(Some(current))
 }
 
@@ -245,17 +245,16 @@ pub(super) async fn seen(api: &Api, person: &Person, conditions: &Conditions) ->
 ///
 /// Every device that is enrolled, in the order of enrolment. Of a push token only its end is shown.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/devices", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "Your devices.", body = Devices)))]
 pub(in crate::control) async fn devices(
     State(api): State<Api>,
     member: Member,
-    conditions: Conditions,
+    if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
     let (tag, _, devices) = listed(&api, &person(&member)).await?;
-    Ok(conditions.show(&tag, Json(Devices { devices })))
+    Ok(if_none_match.show(&tag, Json(Devices { devices })))
 }
 
 /// Ask for a challenge
@@ -263,7 +262,6 @@ pub(in crate::control) async fn devices(
 /// The first step of registering a phone: its key signs what this gives, within five minutes. A session may have five open; one more, and
 /// its oldest counts no more.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/devices/challenges", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id.")),
     responses((status = 200, description = "What to sign.", body = Challenge)))]
 pub(in crate::control) async fn challenge(
     State(api): State<Api>,
@@ -284,8 +282,7 @@ pub(in crate::control) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_stat
 /// it a nonce, which it sends back to be known as reachable. The same key again is the same device. With an `Idempotency-Key` the request
 /// may be repeated, with another challenge or the same; with anything else changed it is refused.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/devices", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof with the phone's key, whose nonce is the challenge."),
+    params(("DPoP" = String, Header, description = "A proof with the phone's key, whose nonce is the challenge."),
         ("Idempotency-Key" = Option<String>, Header, description = "Of the app's making: the same again is answered again.")),
     request_body = NewDevice,
     responses((status = 200, description = "The phone is registered.", body = Registered),
@@ -315,35 +312,31 @@ pub(in crate::control) async fn register(
 ///
 /// The name by which you tell your devices apart. Login screens show the model, or the name with most of its letters hidden.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/me/devices/{device}/name", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("device" = String, Path, description = "The device's id, percent-encoded."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(IfMatch),
     request_body = NewName,
     responses((status = 200, description = "Your devices with the change.", body = DeviceChanged)))]
 pub(in crate::control) async fn rename(
     State(api): State<Api>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
-    conditions: Conditions,
+    if_match: IfMatch,
     Body(new): Body<NewName>,
 ) -> Result<Response, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
     let (device, person) = (device(&id)?, person(&member));
-    let expected = seen(&api, &person, &conditions).await?;
+    let expected = seen(&api, &person, &if_match).await?;
     let announced = api.policy().devices().rename(&person, &device, &new.name, expected).await?;
     let (tag, _, devices) = listed(&api, &person).await?;
     let in_force_within_s = announced_within_s(announced, api.ttl_s());
-    Ok(Conditions::default().show(&tag, Json(DeviceChanged { in_force_within_s, devices })))
+    Ok(tag.on(Json(DeviceChanged { in_force_within_s, devices })))
 }
 
 /// Let this phone approve
 ///
 /// For a phone that was reached, with a proof (`DPoP`) by its key: by a ticket, or by how you signed in, as far as the operator allows
-/// either. With another phone that may approve already, use that one instead.
+/// either. With another phone that may approve already, use that one instead. `If-Match` takes the tag of your devices.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/devices/{device}/promotion", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("device" = String, Path, description = "The phone's id, percent-encoded."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    params(("DPoP" = String, Header, description = "A proof by the phone's key."), IfMatch),
     request_body = NewApprover,
     responses((status = 200, description = "The phone may approve.", body = Promoted),
         (status = 409, description = "The phone was not reached yet, or the ticket does not count.")))]
@@ -353,8 +346,9 @@ pub(in crate::control) async fn promote(
     caller: Caller,
     Named((_, id)): Named<(String, String)>,
     phone: Phone,
+    if_match: IfMatch,
     Body(new): Body<NewApprover>,
-) -> Result<Json<Promoted>, Problem> {
+) -> Result<Response, Problem> {
     member.require(Action::Enrol, Target::Oneself)?;
     let (device, person) = (device(&id)?, person(&member));
     if phone.person != person || phone.device != device {
@@ -368,7 +362,8 @@ pub(in crate::control) async fn promote(
             at: caller.auth_time,
         },
     };
+    let expected = seen(&api, &person, &if_match).await?;
     let rules = api.config().devices.rules();
-    let promotion = api.policy().devices().promote(&person, &device, by, &rules, api.now()).await?;
-    Ok(Json(Promoted::by(promotion.way)))
+    let promotion = api.policy().devices().promote(&person, &device, by, expected, &rules, api.now()).await?;
+    Ok(Tag::of_person(promotion.version).on(Json(Promoted::by(promotion.way))))
 }

@@ -25,8 +25,6 @@ pub(in crate::control) struct Erased {
 /// of it. The audit trail stays: it has ids only. Everybody may erase themselves; owners may erase anybody, super admins everybody but
 /// owners. Somebody of whom nothing is kept is erased all the same.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded.")),
     responses((status = 200, description = "Nothing is kept of the person.", body = Erased)))]
 pub(in crate::control) async fn erase(
     State(api): State<Api>,

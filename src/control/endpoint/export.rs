@@ -138,8 +138,6 @@ impl From<SeenMark> for ExportedSeen {
 /// Everything that is stored of them, in one call, as a file. Everybody may have their own; owners anybody's, super admins everybody's but
 /// owners'. The audit trail says who had it.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded.")),
     responses((status = 200, description = "All of it. If it breaks off, it is not all of it: ask again.", body = Export)))]
 pub(in crate::control) async fn export(
     State(api): State<Api>,

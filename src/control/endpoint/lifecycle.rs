@@ -57,7 +57,6 @@ pub(in crate::control) struct LifecycleApplied {
 /// workspace that is gone. It erases nothing. A large workspace takes longer than a request may: then the answer is 503, the work goes on,
 /// and the same `id` again does what is left, or says that nothing is. For operators; the audit trail says who did.
 #[utoipa::path(post, path = "/v1/operator/workspaces/{workspace}/lifecycle", tag = "Operators",
-    params(("workspace" = String, Path, description = "The workspace's id, percent-encoded.")),
     request_body = LifecycleTold,
     responses((status = 200, description = "No device that it concerns answers any more.", body = LifecycleApplied)))]
 pub(in crate::control) async fn lifecycle(

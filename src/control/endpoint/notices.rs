@@ -135,8 +135,7 @@ impl From<Page<NoticeEntry>> for NoticePage {
 /// Your last 30 days, newest first, page by page: which device was enrolled, may approve, was removed, and by whom. Those who administer the
 /// workspace find here who said that it was not them.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/notices", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest notices come."),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest notices come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Notices at most; 50 without it.")),
     responses((status = 200, description = "A page of it.", body = NoticePage)))]
 pub(in crate::control) async fn notices(
@@ -153,9 +152,7 @@ pub(in crate::control) async fn notices(
 ///
 /// What a push about a device leaves out: which one, when, in which way, by whom.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/notices", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key."),
-        ("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest notices come."),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest notices come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Notices at most; 50 without it.")),
     responses((status = 200, description = "A page of it.", body = NoticePage)))]
 pub(in crate::control) async fn phone_notices(
@@ -172,9 +169,6 @@ pub(in crate::control) async fn phone_notices(
 /// What a notice told: the audit trail says so, once for each notice, upstream hears of it, and the people who administer the workspace are
 /// told, once within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it. A phone that was retired may say this, and nothing else.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/notices/{notice}/not-me", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("notice" = String, Path, description = "The notice's id, percent-encoded."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key, whether it is retired or not.")),
     responses((status = 200, description = "It is written down.", body = NotMe)))]
 pub(in crate::control) async fn not_me(
     State(api): State<Api>,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::devices::{Devices, listed, seen};
 use super::{actor, person};
 use crate::control::auth::{Action, Caller, Member, Refusal, Target};
-use crate::control::condition::Conditions;
+use crate::control::condition::{IfMatch, IfNoneMatch, Tag};
 use crate::control::input::{Named, device, user};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
@@ -82,27 +82,26 @@ async fn remove_of(
     api: &Api,
     member: &Member,
     (person, id): (&Person, &str),
-    conditions: &Conditions,
+    if_match: &IfMatch,
     meant: bool,
-) -> Result<Json<DeviceRemoved>, Problem> {
+) -> Result<Response, Problem> {
     let device = device(id)?;
-    let expected = seen(api, person, conditions).await?;
+    let expected = seen(api, person, if_match).await?;
     let by = (person.user != member.user).then(|| actor(member));
     let how = (meant, expected);
     let removed = api.policy().devices().remove(person, &device, by.as_ref(), how, api.now()).await?;
     api.courier().tell(person, &removed.notice, removed.told.into_iter().collect());
     let in_force_within_s = announced_within_s(removed.announced, api.ttl_s());
-    Ok(Json(DeviceRemoved { approvers_left: removed.approvers_left, in_force_within_s }))
+    let answer = DeviceRemoved { approvers_left: removed.approvers_left, in_force_within_s };
+    Ok(Tag::of_person(removed.version).on(Json(answer)))
 }
 
 /// Remove a device of yours
 ///
 /// It rings and answers no more, and its key never counts again. The last phone that may approve goes only with `even_the_last=true`.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/me/devices/{device}", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("device" = String, Path, description = "The device's id, percent-encoded."),
-        ("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
+        IfMatch),
     responses((status = 200, description = "It is gone.", body = DeviceRemoved),
         (status = 409, description = "It is the last phone that may approve.")))]
 pub(in crate::control) async fn remove_own(
@@ -110,40 +109,35 @@ pub(in crate::control) async fn remove_own(
     member: Member,
     Named((_, id)): Named<(String, String)>,
     EvenTheLast(meant): EvenTheLast,
-    conditions: Conditions,
-) -> Result<Json<DeviceRemoved>, Problem> {
+    if_match: IfMatch,
+) -> Result<Response, Problem> {
     member.require(Action::RemoveDevice, Target::Oneself)?;
-    remove_of(&api, &member, (&person(&member), &id), &conditions, meant).await
+    remove_of(&api, &member, (&person(&member), &id), &if_match, meant).await
 }
 
 /// List a person's devices
 ///
 /// What they see themselves. For admins of users, for super admins of everybody but owners, and for owners.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/devices", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded."),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "Their devices.", body = Devices)))]
 pub(in crate::control) async fn devices_of(
     State(api): State<Api>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
-    conditions: Conditions,
+    if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::RemoveDevice, &id).await?;
     let (tag, _, devices) = listed(&api, &person).await?;
-    Ok(conditions.show(&tag, Json(Devices { devices })))
+    Ok(if_none_match.show(&tag, Json(Devices { devices })))
 }
 
 /// Remove a person's device
 ///
 /// As they could themselves; the audit trail says who did. The last phone that may approve goes only with `even_the_last=true`.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/devices/{device}", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded."),
-        ("device" = String, Path, description = "The device's id, percent-encoded."),
-        ("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
+        IfMatch),
     responses((status = 200, description = "It is gone.", body = DeviceRemoved),
         (status = 409, description = "It is the last phone that may approve.")))]
 pub(in crate::control) async fn remove_of_another(
@@ -151,45 +145,48 @@ pub(in crate::control) async fn remove_of_another(
     member: Member,
     Named((_, user, id)): Named<(String, String, String)>,
     EvenTheLast(meant): EvenTheLast,
-    conditions: Conditions,
-) -> Result<Json<DeviceRemoved>, Problem> {
+    if_match: IfMatch,
+) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::RemoveDevice, &user).await?;
-    remove_of(&api, &member, (&person, &id), &conditions, meant).await
+    remove_of(&api, &member, (&person, &id), &if_match, meant).await
 }
 
 /// Retire all devices of a person
 ///
 /// For a lost phone, or a stolen session: every key is retired and nothing is enrolled. A new phone needs a ticket, or a sign-in that cannot
-/// be phished. The audit trail says who did.
+/// be phished. The audit trail says who did. `If-Match` takes the tag of their devices.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/devices/reset", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded.")),
+    params(IfMatch),
     responses((status = 200, description = "No device of theirs answers any more.", body = PersonReset)))]
 pub(in crate::control) async fn reset(
     State(api): State<Api>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
-) -> Result<Json<PersonReset>, Problem> {
+    if_match: IfMatch,
+) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::ResetDevices, &id).await?;
-    let reset = api.policy().devices().reset(&person, &actor(&member), api.now()).await?;
+    let expected = seen(&api, &person, &if_match).await?;
+    let reset = api.policy().devices().reset(&person, &actor(&member), expected, api.now()).await?;
     api.courier().tell(&person, &reset.notice, reset.told);
     let devices = reset.devices.iter().map(|device| device.as_str().to_owned()).collect();
-    Ok(Json(PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) }))
+    let answer = PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) };
+    Ok(Tag::of_person(reset.version).on(Json(answer)))
 }
 
 /// Issue a ticket
 ///
 /// Good for one phone of that person, for ten minutes, together with their own sign-in. Those before count no more. Nobody issues one to
-/// themselves. Operators may for anybody, in any workspace, which is what upstream's own service is. The audit trail says who did.
+/// themselves. Operators may for anybody, in any workspace, which is what upstream's own service is. The audit trail says who did. `If-Match`
+/// takes the tag of their devices, so that nobody issues one to somebody who has a new phone already.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/tickets", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded.")),
+    params(IfMatch),
     responses((status = 200, description = "The ticket.", body = Ticket)))]
 pub(in crate::control) async fn ticket(
     State(api): State<Api>,
     caller: Caller,
     Named((workspace, id)): Named<(String, String)>,
-) -> Result<Json<Ticket>, Problem> {
+    if_match: IfMatch,
+) -> Result<Response, Problem> {
     let workspace = WorkspaceId::new(workspace).map_err(|_| Refusal::NoWorkspace)?;
     let (person, by) = if caller.operator {
         let person = Person { workspace, user: user(&id)? };
@@ -202,6 +199,8 @@ pub(in crate::control) async fn ticket(
         let member = caller.in_workspace(&workspace)?;
         (whom(&api, &member, Action::IssueTicket, &id).await?, actor(&member))
     };
-    let issued = api.policy().devices().ticket(&person, &by, api.now()).await?;
-    Ok(Json(Ticket { ticket: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) }))
+    let expected = seen(&api, &person, &if_match).await?;
+    let (issued, version) = api.policy().devices().ticket(&person, &by, expected, api.now()).await?;
+    let answer = Ticket { ticket: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) };
+    Ok(Tag::of_person(version).on(Json(answer)))
 }

@@ -1,10 +1,12 @@
 //! What a phone does with its key alone: report, be reached, show digits, vouch for another phone, roll its key.
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::devices::{Promoted, Reported};
+use super::devices::{Promoted, Reported, seen};
+use crate::control::condition::{IfMatch, Tag};
 use crate::control::courier::carry;
 use crate::control::input::Body;
 use crate::control::phone::{Carried, Phone, named, signed_by, statement_refused};
@@ -90,32 +92,32 @@ pub(super) async fn stated<S: Statement>(
 
 /// Report
 ///
-/// Whenever the app starts, and when its token changes: where pushes go, the language, what the system allows.
+/// Whenever the app starts, and when its token changes: where pushes go, the language, what the system allows. The answer's tag is that of
+/// its person's devices and preferences; in `If-Match` of the next report it says that nobody changed any of them meanwhile.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/phone", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
+    params(IfMatch),
     request_body = Reported,
     responses((status = 200, description = "It is taken.", body = ReportTaken)))]
 pub(in crate::control) async fn report(
     State(api): State<Api>,
     phone: Phone,
+    if_match: IfMatch,
     Body(reported): Body<Reported>,
-) -> Result<Json<ReportTaken>, Problem> {
+) -> Result<Response, Problem> {
     let Phone { person, device, enrolled, thumbprint } = phone;
-    let taken = api.policy().devices().report(&person, &device, &thumbprint, &reported.into(), api.now()).await?;
-    let (push, announced) = taken;
-    let reach = push.is_some();
-    carry(&api, &person, &device, push);
-    let in_force_within_s = announced_within_s(announced, api.ttl_s());
-    Ok(Json(ReportTaken { state: enrolled.state, reach, in_force_within_s }))
+    let expected = seen(&api, &person, &if_match).await?;
+    let (devices, report) = (api.policy().devices(), reported.into());
+    let taken = devices.report(&person, (&device, &thumbprint), &report, expected, api.now()).await?;
+    let reach = taken.reach.is_some();
+    carry(&api, &person, &device, taken.reach);
+    let in_force_within_s = announced_within_s(taken.announced, api.ttl_s());
+    Ok(Tag::of_person(taken.version).on(Json(ReportTaken { state: enrolled.state, reach, in_force_within_s })))
 }
 
 /// Ask for a push
 ///
 /// With a nonce, which the app sends back: for a phone that waits for the one before in vain.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/nonce", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     responses((status = 200, description = "It is on its way.", body = OnItsWay),
         (status = 409, description = "The phone has no push token.")))]
 pub(in crate::control) async fn nonce(State(api): State<Api>, phone: Phone) -> Result<Json<OnItsWay>, Problem> {
@@ -130,8 +132,6 @@ pub(in crate::control) async fn nonce(State(api): State<Api>, phone: Phone) -> R
 ///
 /// That pushes reach the phone, and that its token is its own. A token that another device had moves here, and that device answers no more.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/reached", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     request_body = Nonce,
     responses((status = 200, description = "Pushes reach the phone.", body = Reached),
         (status = 409, description = "The nonce does not count.")))]
@@ -153,8 +153,6 @@ pub(in crate::control) async fn reached(
 ///
 /// On a new phone: its person types them on one that may approve already. Those before count no more.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/digits", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     responses((status = 200, description = "What to show.", body = Digits)))]
 pub(in crate::control) async fn digits(State(api): State<Api>, phone: Phone) -> Result<Json<Digits>, Problem> {
     let Phone { person, device, thumbprint, .. } = phone;
@@ -167,8 +165,6 @@ pub(in crate::control) async fn digits(State(api): State<Api>, phone: Phone) -> 
 /// A statement (`watchbell-promotion+jwt`) by a phone that may approve, with the digits that its person read on the other one. Three wrong
 /// ones use them up.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/promotions", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the phone's key.")),
     request_body = SignedText,
     responses((status = 200, description = "The other phone may approve.", body = Promoted),
         (status = 409, description = "The digits are wrong or do not count, or the other phone was not reached yet.")))]
@@ -182,7 +178,8 @@ pub(in crate::control) async fn vouch(
         return Err(statement_refused(signed::Flaw::Subject));
     }
     let (rules, by) = (api.config().devices.rules(), PromotedBy::Approver(&word));
-    let promoted = api.policy().devices().promote(&phone.person, &word.says.device, by, &rules, api.now()).await?;
+    let promoted =
+        api.policy().devices().promote(&phone.person, &word.says.device, by, None, &rules, api.now()).await?;
     Ok(Json(Promoted::by(promoted.way)))
 }
 
@@ -190,8 +187,7 @@ pub(in crate::control) async fn vouch(
 ///
 /// A statement (`watchbell-key+jwt`) by the key that counts, with the next one, which makes the request's proof. What the phone may do stays.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/key", tag = "Phones", security(("proof" = [])),
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("DPoP" = String, Header, description = "A proof by the new key, which it carries.")),
+    params(("DPoP" = String, Header, description = "A proof by the new key, which it carries.")),
     request_body = SignedText,
     responses((status = 200, description = "The new key counts.", body = KeyRolled),
         (status = 409, description = "The new key is not new, or is another one than the proof's.")))]

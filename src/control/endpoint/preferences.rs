@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::person;
 use crate::control::auth::{Action, Member, Target};
-use crate::control::condition::{Conditions, Tag, changed_meanwhile};
+use crate::control::condition::{IfMatch, IfNoneMatch, Tag, changed_meanwhile};
 use crate::control::input::{Body, Named, device, kind, not_found};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
@@ -154,13 +154,13 @@ impl From<PreferenceRefusal> for Problem {
 }
 
 /// What the caller saw of their preferences, as the store's condition; refused where that is not what is there.
-async fn seen(admin: &Admin, member: &Member, conditions: &Conditions) -> Result<Option<u64>, Problem> {
-    if !conditions.names_a_version() {
+async fn seen(admin: &Admin, member: &Member, if_match: &IfMatch) -> Result<Option<u64>, Problem> {
+    if !if_match.names_a_version() {
         return Ok(None);
     }
     let found = admin.preferences(&person(member)).await?;
     let current = found.user_version;
-    conditions.require(&tag(&found), &PreferenceRefusal::Stale { current }.to_string())?;
+    if_match.require(&tag(&found), &PreferenceRefusal::Stale { current }.to_string())?;
     Ok(Some(current))
 }
 
@@ -168,17 +168,16 @@ async fn seen(admin: &Admin, member: &Member, conditions: &Conditions) -> Result
 ///
 /// What you are notified of, type by type: what the workspace set, what you chose, what follows from both, and whether you may change it.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/preferences", tag = "Preferences",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "Your preferences.", body = Preferences)))]
 pub(in crate::control) async fn preferences(
     State(api): State<Api>,
     member: Member,
-    conditions: Conditions,
+    if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::UsePreferences, Target::Oneself)?;
     let found = api.policy().admin().preferences(&person(&member)).await?;
-    Ok(conditions.show(&tag(&found), Json(Preferences::from(found))))
+    Ok(if_none_match.show(&tag(&found), Json(Preferences::from(found))))
 }
 
 /// Turn a type on or off for yourself
@@ -186,9 +185,7 @@ pub(in crate::control) async fn preferences(
 /// A type that the workspace requires cannot be turned off: 409, with a sentence to show. One that it disabled can be switched, which
 /// counts once it is enabled again.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/me/preferences/{type}", tag = "Preferences",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The type."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(IfMatch),
     request_body = NewPreference,
     responses((status = 200, description = "Your preferences with the change.", body = PreferencesChanged),
         (status = 409, description = "The workspace requires this type.")))]
@@ -196,36 +193,35 @@ pub(in crate::control) async fn change_preference(
     State(api): State<Api>,
     member: Member,
     Named((_, type_name)): Named<(String, String)>,
-    conditions: Conditions,
+    if_match: IfMatch,
     Body(new): Body<NewPreference>,
 ) -> Result<Response, Problem> {
     member.require(Action::UsePreferences, Target::Oneself)?;
     let kind = kind(&type_name)?;
     let admin = api.policy().admin();
-    let expected = seen(&admin, &member, &conditions).await?;
+    let expected = seen(&admin, &member, &if_match).await?;
     let done = admin.switch(&person(&member), kind, new.preference, expected).await?;
     let (tag, preferences, in_force_within_s) = changed(&api, &admin, &member, done).await?;
-    Ok(Conditions::default().show(&tag, Json(PreferencesChanged { in_force_within_s, preferences })))
+    Ok(tag.on(Json(PreferencesChanged { in_force_within_s, preferences })))
 }
 
 /// Turn off all that you may
 ///
 /// Every type but those that the workspace requires. The answer says which those are.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/preferences/turn-off-all", tag = "Preferences",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(IfMatch),
     responses((status = 200, description = "What is off now.", body = TurnedOff)))]
 pub(in crate::control) async fn turn_off_all(
     State(api): State<Api>,
     member: Member,
-    conditions: Conditions,
+    if_match: IfMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::UsePreferences, Target::Oneself)?;
     let admin = api.policy().admin();
-    let expected = seen(&admin, &member, &conditions).await?;
+    let expected = seen(&admin, &member, &if_match).await?;
     let (done, people::SwitchedOff { off, enforced }) = admin.switch_off_all(&person(&member), expected).await?;
     let (tag, preferences, in_force_within_s) = changed(&api, &admin, &member, done).await?;
-    Ok(Conditions::default().show(&tag, Json(TurnedOff { off, enforced, in_force_within_s, preferences })))
+    Ok(tag.on(Json(TurnedOff { off, enforced, in_force_within_s, preferences })))
 }
 
 /// What is there after a change.
@@ -239,25 +235,23 @@ async fn changed(api: &Api, admin: &Admin, member: &Member, done: InForce) -> Re
 /// A quiet device does not ring, but for what the workspace requires. What awaits your answer is in your list all the same. `If-Match` takes
 /// the tag of your preferences.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/me/devices/{device}/quiet", tag = "Preferences",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("device" = String, Path, description = "The device's id, percent-encoded."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(IfMatch),
     request_body = NewQuiet,
     responses((status = 200, description = "The device with the change.", body = QuietChanged)))]
 pub(in crate::control) async fn quiet_device(
     State(api): State<Api>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
-    conditions: Conditions,
+    if_match: IfMatch,
     Body(NewQuiet { quiet }): Body<NewQuiet>,
-) -> Result<Json<QuietChanged>, Problem> {
+) -> Result<Response, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
     let device = device(&id)?;
     let admin = api.policy().admin();
-    let expected = seen(&admin, &member, &conditions).await?;
+    let expected = seen(&admin, &member, &if_match).await?;
     let done = admin.quiet(&person(&member), &device, quiet, expected).await?;
-    let in_force_within_s = in_force_within_s(done, api.ttl_s());
-    Ok(Json(QuietChanged { device: id, quiet, in_force_within_s }))
+    let (tag, _, in_force_within_s) = changed(&api, &admin, &member, done).await?;
+    Ok(tag.on(Json(QuietChanged { device: id, quiet, in_force_within_s })))
 }
 
 #[cfg(test)]

@@ -132,7 +132,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Which {
 /// For each type how many people it reaches, and how many it does not and why: before it is enforced, or after. Reads everybody, so ask no
 /// oftener than somebody looks. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/reach", tag = "Settings",
-    params(("workspace" = String, Path, description = "The workspace's id.")),
     responses((status = 200, description = "How many people each type reaches.", body = Reach)))]
 pub(in crate::control) async fn reach(State(api): State<Api>, member: Member) -> Result<Json<Reach>, Problem> {
     member.require(Action::ReadReach, Target::Workspace)?;
@@ -144,9 +143,7 @@ pub(in crate::control) async fn reach(State(api): State<Api>, member: Member) ->
 ///
 /// Each with what has to be mended first, page by page in the order of their ids. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/reach/{type}", tag = "Settings",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The type."),
-        ("reason" = Option<String>, Query, description = "Only those with this reason: `no_phone`, `notifications_off`, `not_reachable`, `cannot_approve` or `suppressed`."),
+    params(("reason" = Option<String>, Query, description = "Only those with this reason: `no_phone`, `notifications_off`, `not_reachable`, `cannot_approve` or `suppressed`."),
         ("after" = Option<String>, Query, description = "What `next` was on the page before; without it the first ones come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "People at most; 50 without it.")),
     responses((status = 200, description = "A page of them.", body = UnreachedPage)))]

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::person;
 use crate::control::auth::{Action, Member, Target};
-use crate::control::condition::{Conditions, Tag};
+use crate::control::condition::{IfNoneMatch, Tag};
 use crate::control::input::{Named, Part, event, kind, not_found, user};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
@@ -207,8 +207,8 @@ impl From<Page<people::Activity>> for Recent {
     }
 }
 
-/// A request changes once in its life: when it ends.
-fn tag(request: &people::Request) -> Tag {
+/// A request changes once in its life: when it ends. The tag is that of one request, and says nothing beside its address.
+pub(super) fn tag(request: &people::Request) -> Tag {
     match &request.ending {
         None => Tag::new("open"),
         Some(Ending::Decided(decision)) => Tag::new(format!("decided-{}", decision.id)),
@@ -220,7 +220,6 @@ fn tag(request: &people::Request) -> Tag {
 ///
 /// Open requests, newest first. What was kept from ringing is here too.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/requests", tag = "Requests",
-    params(("workspace" = String, Path, description = "The workspace's id.")),
     responses((status = 200, description = "What is pending.", body = Pending)))]
 pub(in crate::control) async fn pending(State(api): State<Api>, member: Member) -> Result<Json<Pending>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
@@ -232,21 +231,18 @@ pub(in crate::control) async fn pending(State(api): State<Api>, member: Member) 
 ///
 /// Open or ended. One whose event has not been read yet is answered 503: ask again after `Retry-After`.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/requests/{type}/{event}", tag = "Requests",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The request's type: one that is answered."),
-        ("event" = String, Path, description = "The event's id, percent-encoded."),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "The request.", body = Request)))]
 pub(in crate::control) async fn request(
     State(api): State<Api>,
     member: Member,
     Named((_, type_name, event_id)): Named<(String, String, String)>,
-    conditions: Conditions,
+    if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
     let id = RequestId { person: person(&member), kind: of_type(&type_name)?, event: event(&event_id)? };
     let Some(found) = api.policy().requests().request(&id).await? else { return Err(not_yet()) };
-    Ok(conditions.show(&tag(&found), Json(Request::from(found))))
+    Ok(if_none_match.show(&tag(&found), Json(Request::from(found))))
 }
 
 /// The type of that name, if it is answered.
@@ -267,8 +263,7 @@ pub(super) fn not_yet() -> Problem {
 ///
 /// Your last 30 days, newest first, page by page: what was delivered, muted, seen, answered, on which device, and why.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/recent", tag = "Requests",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest items come."),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest items come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items at most; 50 without it.")),
     responses((status = 200, description = "A page of it.", body = Recent)))]
 pub(in crate::control) async fn recent(
@@ -285,9 +280,7 @@ pub(in crate::control) async fn recent(
 ///
 /// The same of anybody in the workspace, for support: never what they said. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/recent", tag = "People",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("user" = String, Path, description = "The person's id, percent-encoded."),
-        ("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest items come."),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest items come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items at most; 50 without it.")),
     responses((status = 200, description = "A page of it.", body = Recent)))]
 pub(in crate::control) async fn activity(

@@ -100,7 +100,6 @@ impl From<EnoughTests> for Problem {
 /// A notification of that type which says that it is a test and asks nothing. It goes the way of every other: through Kafka, your
 /// workspace's setting and your preferences, to each of your phones. Some in an hour.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/me/tests", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id.")),
     request_body = NewTest,
     responses((status = 200, description = "It is on its way.", body = TestSent)))]
 pub(in crate::control) async fn send_test(
@@ -119,8 +118,6 @@ pub(in crate::control) async fn send_test(
 ///
 /// Ask again every second or so while there are devices of which nothing is known. What is tried again later shows when it ended.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/tests/{test}", tag = "Devices",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("test" = String, Path, description = "The test's id.")),
     responses((status = 200, description = "How far it came.", body = Test)))]
 pub(in crate::control) async fn test(
     State(api): State<Api>,

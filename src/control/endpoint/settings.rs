@@ -1,13 +1,13 @@
 //! A workspace's settings: what its admins set for each type.
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::actor;
 use crate::control::auth::{Action, Member, Target};
-use crate::control::condition::{Conditions, Tag, changed_meanwhile};
+use crate::control::condition::{IfMatch, IfNoneMatch, Tag, changed_meanwhile};
 use crate::control::input::{Body, Named, kind};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
@@ -103,18 +103,17 @@ impl From<SettingRefusal> for Problem {
 ///
 /// What is set for each type of notification, who set it, and when. A type that nobody set is enabled. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/settings", tag = "Settings",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what you have; if it is still that, the answer is 304 without a body.")),
+    params(IfNoneMatch),
     responses((status = 200, description = "The settings.", body = Settings)))]
 pub(in crate::control) async fn settings(
     State(api): State<Api>,
     member: Member,
-    conditions: Conditions,
+    if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::ReadSettings, Target::Workspace)?;
     let found = api.policy().admin().settings(&member.workspace).await?;
     let tag = tag(&found);
-    Ok(conditions.show(&tag, Json(Settings::of(&member, found))))
+    Ok(if_none_match.show(&tag, Json(Settings::of(&member, found))))
 }
 
 /// Change a type's setting
@@ -122,25 +121,23 @@ pub(in crate::control) async fn settings(
 /// Disabled: nobody is notified. Enabled: each person decides. Enforced: everybody is notified and nobody can turn it off; what people
 /// had chosen is kept, and counts again when enforcement ends. The change is in the audit trail. For owners, super admins and admins.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/settings/{type}", tag = "Settings",
-    params(("workspace" = String, Path, description = "The workspace's id."),
-        ("type" = NotificationType, Path, description = "The type."),
-        ("If-Match" = Option<String>, Header, description = "The tag of what you saw; if it is not that any more, nothing is changed and the answer is 412. Without it, or with *, whatever is there is changed.")),
+    params(IfMatch),
     request_body = NewSetting,
     responses((status = 200, description = "The settings with the change.", body = SettingsChanged)))]
 pub(in crate::control) async fn change_setting(
     State(api): State<Api>,
     member: Member,
     Named((_, type_name)): Named<(String, String)>,
-    conditions: Conditions,
+    if_match: IfMatch,
     Body(new): Body<NewSetting>,
 ) -> Result<Response, Problem> {
     member.require(Action::ChangeSettings, Target::Workspace)?;
     let kind = kind(&type_name)?;
     let admin = api.policy().admin();
     let mut expected = None;
-    if conditions.names_a_version() {
+    if if_match.names_a_version() {
         let seen = admin.settings(&member.workspace).await?;
-        conditions.require(&tag(&seen), &SettingRefusal::Stale { current: seen.version }.to_string())?;
+        if_match.require(&tag(&seen), &SettingRefusal::Stale { current: seen.version }.to_string())?;
         expected = Some(seen.version);
     }
     let (workspace, actor) = (member.workspace.clone(), actor(&member));
@@ -150,5 +147,5 @@ pub(in crate::control) async fn change_setting(
     let (tag, settings) = (tag(&found), Settings::of(&member, found));
     let in_force_within_s = in_force_within_s(done, api.ttl_s());
     let answer = Json(SettingsChanged { in_force_within_s, settings });
-    Ok(Conditions::default().show(&tag, answer).into_response())
+    Ok(tag.on(answer))
 }

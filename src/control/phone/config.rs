@@ -72,7 +72,8 @@ impl DevicesConfig {
 fn is_loopback(url: &str) -> bool {
     let Ok(url) = url.parse::<axum::http::Uri>() else { return false };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ impl From<ReportRefusal> for Problem {
     fn from(refusal: ReportRefusal) -> Self {
         let sentence = refusal.to_string();
         match refusal {
+            ReportRefusal::Stale(_) => changed_meanwhile(&sentence),
             ReportRefusal::UnknownDevice => unknown(&sentence),
             ReportRefusal::Invalid(_) => wrong(sentence),
         }
@@ -107,7 +108,7 @@ impl From<ChangeRefusal> for Problem {
         let sentence = refusal.to_string();
         match refusal {
             ChangeRefusal::NoSuchDevice => unknown(&sentence),
-            ChangeRefusal::Stale { .. } => changed_meanwhile(&sentence),
+            ChangeRefusal::Stale(_) => changed_meanwhile(&sentence),
             ChangeRefusal::Name => wrong(sentence),
             ChangeRefusal::LastApprover => conflict("last-approver", "Last phone that can approve", sentence),
         }
@@ -119,6 +120,7 @@ impl From<PromotionRefusal> for Problem {
         let sentence = refusal.to_string();
         let forbidden = |kind, title| Self::new(StatusCode::FORBIDDEN, kind, title, sentence.clone());
         match refusal {
+            PromotionRefusal::Stale(_) => changed_meanwhile(&sentence),
             PromotionRefusal::UnknownDevice => unknown(&sentence),
             PromotionRefusal::NotReachable => conflict("not-reachable", "Not reachable", sentence),
             PromotionRefusal::WayClosed { way } => forbidden("way-closed", "Not in this way").with("way", way.name()),

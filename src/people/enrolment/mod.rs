@@ -220,6 +220,14 @@ pub fn judge_registration(
     }
 }
 
+/// Somebody acts on devices that are not any more as they saw them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("These devices were changed somewhere else meanwhile. Look at them again before you change anything.")]
+pub struct Stale {
+    /// The version now.
+    pub current: u64,
+}
+
 /// Why no challenge, nonce, number or ticket was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum IssueRefusal {
@@ -248,6 +256,9 @@ pub enum ReachRefusal {
 /// Why a report was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ReportRefusal {
+    /// The person's devices were changed since.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// The device is not known to this person, was retired, or has another key.
     #[error("This phone is not known here any more. Register it again.")]
     UnknownDevice,
@@ -303,11 +314,8 @@ pub enum ChangeRefusal {
     #[error("There is no such device. It may have been removed.")]
     NoSuchDevice,
     /// The person's devices were changed since.
-    #[error("Your devices were changed somewhere else meanwhile. Look at them again before you change them.")]
-    Stale {
-        /// The version now.
-        current: u64,
-    },
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// The name cannot be stored.
     #[error("A name has at most 240 bytes and no control or invisible characters.")]
     Name,

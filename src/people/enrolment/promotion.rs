@@ -1,7 +1,7 @@
 //! The four ways from a device that may receive to one that may approve.
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::{EnrolmentRules, SingleUse, Spent, WRONG_DIGITS_MAX, Way, judge_single_use};
+use super::{EnrolmentRules, SingleUse, Spent, Stale, WRONG_DIGITS_MAX, Way, judge_single_use};
 use crate::event::Timestamp;
 use crate::people::{DeviceState, Enrolled, MatchNumber};
 
@@ -73,6 +73,9 @@ pub enum PromotionJudgement {
 /// Why a device was not promoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PromotionRefusal {
+    /// The person's devices were changed since.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// The device is not known to this person, was retired, or never proved a key.
     #[error("This phone is not known here, or no longer. Register it again.")]
     UnknownDevice,

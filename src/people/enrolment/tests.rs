@@ -215,7 +215,9 @@ fn labels() {
         assert!(is_name(good), "{good:?}");
     }
     let long = "x".repeat(NAME_BYTES_MAX + 1);
-    for bad in ["a\nb", "a\u{202e}b", "\u{2066}a", "a\u{200f}", "a\u{200b}b", "a\u{2028}b", "\u{feff}a", "a\u{85}b", &long] {
+    for bad in
+        ["a\nb", "a\u{202e}b", "\u{2066}a", "a\u{200f}", "a\u{200b}b", "a\u{2028}b", "\u{feff}a", "a\u{85}b", &long]
+    {
         assert!(!is_name(bad), "{bad:?}");
     }
     let report = |model: &str| Report {

@@ -13,7 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::Devices;
 use super::row::of_device;
 use crate::event::{DeviceId, Timestamp};
-use crate::people::enrolment::{CHALLENGE_LIFE, IssueRefusal, OPEN_MAX, PROMOTION_LIFE, SingleUse};
+use crate::people::enrolment::{
+    CHALLENGE_LIFE, ChangeRefusal, IssueRefusal, OPEN_MAX, PROMOTION_LIFE, SingleUse, Stale, TICKET_LIFE,
+};
 use crate::people::{Actor, Audited, MatchNumber, Person};
 use crate::policy::Installation;
 use crate::seam::Unavailable;
@@ -148,20 +150,26 @@ impl Devices {
         self.settle(attempt).await.map(|(digits, _)| digits)
     }
 
-    /// A ticket with which a person makes one of their phones an approver. Those before count no more. The trail hears of it.
+    /// A ticket with which a person makes one of their phones an approver, with the version of their devices. Those before count no more. The
+    /// trail hears of it.
     pub async fn ticket(
         &self,
         person: &Person,
         issuer: &Actor,
+        expected: Option<u64>,
         now: Timestamp,
-    ) -> Result<Issued, Failure<IssueRefusal>> {
+    ) -> Result<(Issued, u64), Failure<ChangeRefusal>> {
         const FORGET: &str = "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2 AND used_at IS NULL";
         const PUT: &str =
             "INSERT INTO tickets (hash, workspace, user_id, issued_by, issued_role, issued_at, expires_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let attempt = || async {
             let mut work = self.work().await?;
-            let issued = Issued::draw(now.plus(crate::people::enrolment::TICKET_LIFE));
+            let version = work.hold_as_is(person).await?;
+            if expected.is_some_and(|expected| expected != version) {
+                return Err(Trouble::Refused(Stale { current: version }.into()));
+            }
+            let issued = Issued::draw(now.plus(TICKET_LIFE));
             let [workspace, user] = of(person);
             work.tx.execute(FORGET.into(), &[workspace, user]).await?;
             let hash = hash(&["ticket", issued.expose()]);
@@ -170,7 +178,7 @@ impl Devices {
             let row = [Arg::Text(&hash), workspace, user, by, role, times[0], times[1]];
             work.tx.execute(PUT.into(), &row).await?;
             work.audit(&person.workspace, issuer, now, Audited::TicketIssued { user: person.user.clone() }).await?;
-            Ok((issued, work))
+            Ok(((issued, version), work))
         };
         self.settle(attempt).await.map(|(issued, _)| issued)
     }

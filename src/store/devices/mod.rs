@@ -21,7 +21,7 @@ pub use list::Keyed;
 pub(super) use list::own;
 pub use promote::{PromotedBy, Promotion};
 pub use reach::Reached;
-pub use register::{Registered, ToReach};
+pub use register::{Registered, Reported, ToReach};
 pub use retire::{Removed, Reset, Silenced};
 
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use super::policy::Inner;
 use super::preferences::of;
 use super::work::{Trouble, Work, again_if_raced};
 use crate::people::Person;
+use crate::people::enrolment::Stale;
 
 /// People's devices. Clones share everything.
 #[derive(Clone)]
@@ -67,7 +68,8 @@ impl Devices {
 impl Work {
     /// Holds the person's row until this transaction ends, as it is, and makes it where there is none.
     async fn hold_as_is(&mut self, person: &Person) -> Result<u64, sqlx::Error> {
-        const MAKE: &str = "INSERT INTO users (workspace, id, version) VALUES ($1, $2, 0) ON CONFLICT (workspace, id) DO NOTHING";
+        const MAKE: &str =
+            "INSERT INTO users (workspace, id, version) VALUES ($1, $2, 0) ON CONFLICT (workspace, id) DO NOTHING";
         const HOLD: Sql = Sql {
             postgres: "SELECT version FROM users WHERE workspace = $1 AND id = $2 FOR UPDATE",
             sqlite: "SELECT version FROM users WHERE workspace = $1 AND id = $2",
@@ -75,6 +77,19 @@ impl Work {
         self.tx.execute(MAKE.into(), &of(person)).await?;
         let version = self.tx.rows(HOLD, &of(person)).await?.first().map_or(Ok(0), |row| row.int(0))?;
         Ok(u64::try_from(version).unwrap_or_default())
+    }
+
+    /// Holds the person, if their devices are as who asks saw them; returns the version that they have afterwards.
+    async fn hold_expected<R: From<Stale>>(
+        &mut self,
+        person: &Person,
+        expected: Option<u64>,
+    ) -> Result<u64, Trouble<R>> {
+        let current = self.hold_person(person).await?;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(Trouble::Refused(Stale { current }.into()));
+        }
+        Ok(current + 1)
     }
 
     /// Holds the person's row until this transaction ends, raising their version; returns the version before.

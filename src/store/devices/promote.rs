@@ -41,6 +41,8 @@ pub enum PromotedBy<'a> {
 pub struct Promotion {
     /// In which way it became that; `None` if it was that before.
     pub way: Option<Way>,
+    /// Of the person's devices now.
+    pub version: u64,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -59,12 +61,13 @@ impl Devices {
         person: &Person,
         device: &DeviceId,
         by: PromotedBy<'_>,
+        expected: Option<u64>,
         rules: &EnrolmentRules,
         now: Timestamp,
     ) -> Result<Promotion, Failure<PromotionRefusal>> {
-        let attempt = || self.try_promote(person, device, by, rules, now);
+        let attempt = || self.try_promote(person, device, by, (expected, rules), now);
         let (done, announced) = self.settle(attempt).await?;
-        done.map(|way| Promotion { way, announced }).map_err(Failure::Refused)
+        done.map(|(way, version)| Promotion { way, version, announced }).map_err(Failure::Refused)
     }
 
     /// What is refused and yet committed is the inner error: a wrong number counts.
@@ -73,11 +76,11 @@ impl Devices {
         person: &Person,
         device: &DeviceId,
         by: PromotedBy<'_>,
-        rules: &EnrolmentRules,
+        (expected, rules): (Option<u64>, &EnrolmentRules),
         now: Timestamp,
-    ) -> Result<(Result<Option<Way>, PromotionRefusal>, Work), Trouble<PromotionRefusal>> {
+    ) -> Result<(Result<(Option<Way>, u64), PromotionRefusal>, Work), Trouble<PromotionRefusal>> {
         let mut work = self.work().await?;
-        work.hold_person(person).await?;
+        let version = work.hold_expected(person, expected).await?;
         let read = work.read_candidate(person, device, by).await?;
         let ticket = match by {
             PromotedBy::Ticket { ticket, .. } => Some(hash(&["ticket", ticket])),
@@ -106,7 +109,7 @@ impl Devices {
         let shown = read.shown.as_ref().map_or("", |(hash, _)| hash.as_str());
         match judge_promotion(rules, read.candidate.as_ref(), &evidence, now) {
             PromotionJudgement::Refuse(refusal) => Err(Trouble::Refused(refusal)),
-            PromotionJudgement::Already => Ok((Ok(None), work)),
+            PromotionJudgement::Already => Ok((Ok((None, version)), work)),
             PromotionJudgement::CountWrong { left } => {
                 const COUNT: &str = "UPDATE challenges SET wrong_tries = wrong_tries + 1 WHERE hash = $1";
                 work.tx.execute(COUNT.into(), &[Arg::Text(shown)]).await?;
@@ -120,7 +123,7 @@ impl Devices {
                 } else if way == Way::Approver {
                     work.use_up(shown, now).await?;
                 }
-                Ok((Ok(Some(way)), work))
+                Ok((Ok((Some(way), version)), work))
             }
         }
     }

@@ -43,6 +43,17 @@ pub struct Registered {
     pub announced: Announced,
 }
 
+/// What a device says of itself was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// What to push to it now, if its token has to be proved.
+    pub reach: Option<ToReach>,
+    /// Of the person's devices now.
+    pub version: u64,
+    /// Who knows of it.
+    pub announced: Announced,
+}
+
 /// A nonce to be pushed, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToReach {
@@ -140,15 +151,15 @@ impl Devices {
         Ok((made, work))
     }
 
-    /// Takes what a device says of itself, whose key that is. Returns what to push to it, if its token has to be proved.
+    /// Takes what a device says of itself, whose key that is.
     pub async fn report(
         &self,
         person: &Person,
-        device: &DeviceId,
-        thumbprint: &str,
+        (device, thumbprint): (&DeviceId, &str),
         report: &Report,
+        expected: Option<u64>,
         now: Timestamp,
-    ) -> Result<(Option<ToReach>, Announced), Failure<ReportRefusal>> {
+    ) -> Result<Reported, Failure<ReportRefusal>> {
         let reported = put(device, report, now);
         let refused = report.problem().or_else(|| is_out_of_bounds(person, &reported, now).then_some(OUT_OF_BOUNDS));
         if let Some(problem) = refused {
@@ -156,14 +167,15 @@ impl Devices {
         }
         let attempt = || async {
             let mut work = self.work().await?;
-            work.hold_person(person).await?;
+            let version = work.hold_expected(person, expected).await?;
             let held = work.hold_signer(person, device, thumbprint).await?;
             let held = held.ok_or(Trouble::Refused(ReportRefusal::UnknownDevice))?;
             let settled = work.settle_token(person, &reported, held.reachable_since.is_some(), now).await?;
             work.describe(person, device, report).await?;
-            Ok((settled.reach, work))
+            Ok(((settled.reach, version), work))
         };
-        self.settle(attempt).await
+        let ((reach, version), announced) = self.settle(attempt).await?;
+        Ok(Reported { reach, version, announced })
     }
 }
 

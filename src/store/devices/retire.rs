@@ -21,6 +21,8 @@ pub struct Removed {
     pub notice: Notice,
     /// The device, if pushes had somewhere to go: it has to be told, too.
     pub told: Option<Silenced>,
+    /// Of the person's devices now.
+    pub version: u64,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -45,6 +47,8 @@ pub struct Reset {
     pub notice: Notice,
     /// Those that pushes had somewhere to go for: each has to be told, and may answer that it was not its person.
     pub told: Vec<Silenced>,
+    /// Of the person's devices now.
+    pub version: u64,
     /// Who knows of it.
     pub announced: Announced,
 }
@@ -64,7 +68,7 @@ impl Devices {
         }
         let attempt = || async {
             let mut work = self.work().await?;
-            work.expect(person, expected).await?;
+            work.hold_expected(person, expected).await?;
             let held = work.hold_device(person, device).await?.filter(|held| !held.enrolled.retired);
             held.ok_or(Trouble::Refused(ChangeRefusal::NoSuchDevice))?;
             let [workspace, user, id] = of_device(person, device);
@@ -85,7 +89,7 @@ impl Devices {
     ) -> Result<Removed, Failure<ChangeRefusal>> {
         let attempt = || async {
             let mut work = self.work().await?;
-            work.expect(person, expected).await?;
+            let version = work.hold_expected(person, expected).await?;
             let held = work.hold_device(person, device).await?;
             let approvers = work.approvers(person).await?;
             judge_removal(held.as_ref().map(|held| &held.enrolled), approvers, meant).map_err(Trouble::Refused)?;
@@ -97,21 +101,27 @@ impl Devices {
                 let what = Audited::DeviceRemoved { user: person.user.clone(), device: device.clone() };
                 work.audit(&person.workspace, actor, now, what).await?;
             }
-            Ok(((work.approvers(person).await?, notice, told), work))
+            Ok(((work.approvers(person).await?, notice, told, version), work))
         };
-        let ((approvers_left, notice, told), announced) = self.settle(attempt).await?;
-        Ok(Removed { approvers_left, notice, told, announced })
+        let ((approvers_left, notice, told, version), announced) = self.settle(attempt).await?;
+        Ok(Removed { approvers_left, notice, told, version, announced })
     }
 
     /// Retires every device of a person, and whatever was given out to enrol one. It enrols nothing. The trail hears of it.
-    pub async fn reset(&self, person: &Person, by: &Actor, now: Timestamp) -> Result<Reset, Unavailable> {
+    pub async fn reset(
+        &self,
+        person: &Person,
+        by: &Actor,
+        expected: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Reset, Failure<ChangeRefusal>> {
         const FORGET: [&str; 2] = [
             "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
             "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
         ];
         let attempt = || async {
             let mut work = self.work().await?;
-            work.hold_person(person).await?;
+            let version = work.hold_expected(person, expected).await?;
             let (devices, told) = (work.enrolled_ids(person).await?, work.ringing(person).await?);
             for device in &devices {
                 work.retire(person, device, now).await?;
@@ -122,14 +132,10 @@ impl Devices {
             work.audit(&person.workspace, by, now, Audited::PersonReset { user: person.user.clone() }).await?;
             let another = (by.id != person.user || by.role == ActorRole::Operator).then_some(by.role);
             let notice = work.notify(person, &News::Reset { by: another }, None, now).await?;
-            Ok(((devices, notice, told), work))
+            Ok(((devices, notice, told, version), work))
         };
-        let done: Result<_, Failure<std::convert::Infallible>> = self.settle(attempt).await;
-        match done {
-            Ok(((devices, notice, told), announced)) => Ok(Reset { devices, notice, told, announced }),
-            Err(Failure::Unavailable(unavailable)) => Err(unavailable),
-            Err(Failure::Refused(never)) => match never {},
-        }
+        let ((devices, notice, told, version), announced) = self.settle(attempt).await?;
+        Ok(Reset { devices, notice, told, version, announced })
     }
 
     /// How many devices of a person may approve.
@@ -144,15 +150,6 @@ const APPROVERS: &str = "SELECT count(*) FROM enrolments
     WHERE workspace = $1 AND user_id = $2 AND state = 'approver' AND retired_at IS NULL";
 
 impl Work {
-    /// Holds the person, if their devices are as who asks saw them.
-    async fn expect(&mut self, person: &Person, expected: Option<u64>) -> Result<(), Trouble<ChangeRefusal>> {
-        let current = self.hold_person(person).await?;
-        if expected.is_some_and(|expected| expected != current) {
-            return Err(Trouble::Refused(ChangeRefusal::Stale { current }));
-        }
-        Ok(())
-    }
-
     async fn approvers(&mut self, person: &Person) -> Result<u32, sqlx::Error> {
         let count = self.tx.rows(APPROVERS.into(), &of(person)).await?.first().map_or(Ok(0), |row| row.int(0))?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))

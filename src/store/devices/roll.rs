@@ -41,7 +41,8 @@ impl Devices {
             let known = work.tx.rows(KNOWN.into(), &[of(person)[0], Arg::Text(&thumbprint)]).await?;
             let enrolled = held.as_ref().map(|held| &held.enrolled);
             let [workspace, user, id] = of_device(person, device);
-            let rolled = work.tx.rows(ROLLED.into(), &[workspace, user, id, Arg::Int(now.minus(DAY).as_millis())]).await?;
+            let rolled =
+                work.tx.rows(ROLLED.into(), &[workspace, user, id, Arg::Int(now.minus(DAY).as_millis())]).await?;
             let rolled = rolled.first().map_or(Ok(0), |row| row.int(0))?;
             let rolled = u32::try_from(rolled).unwrap_or(u32::MAX);
             judge_roll(enrolled, &roll.key_thumbprint, &thumbprint, !known.is_empty(), rolled)

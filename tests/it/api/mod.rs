@@ -2,6 +2,7 @@
 //!
 //! Every answer that any of these tests gets is held against the API's own description: its status, its problem, its shape.
 mod changes;
+mod conditions;
 mod described;
 mod export;
 mod guard;

@@ -1,6 +1,6 @@
 //! Devices in the store: what is kept once, what never comes back, what has limits.
 use watchbell::people::enrolment::{
-    ChangeRefusal, OPEN_MAX, ROLLS_A_DAY_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Way,
+    ChangeRefusal, OPEN_MAX, ROLLS_A_DAY_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Stale, Way,
 };
 use watchbell::people::{AnswerRefusal, Audited, DeviceState, Verb};
 use watchbell::store::{Announced, Failure, Policy};
@@ -111,12 +111,12 @@ over_both! {
         devices.remove(&ada, phones[0].id(), None, (false, None), AT).await.unwrap();
         assert!(fourth.register(&policy, &ada, after(300)).await.is_ok());
         let mut long = Phone::new(&"x".repeat(1_025)).registrant().report;
-        let invalid = devices.report(&ada, fourth.id(), &fourth.thumbprint(), &long, AT).await;
+        let invalid = devices.report(&ada, (fourth.id(), &fourth.thumbprint()), &long, None, AT).await;
         assert!(matches!(invalid.err(), Some(Failure::Refused(ReportRefusal::Invalid(_)))));
         long.installation.token = watchbell::policy::Token::new("token-5");
-        let (push, _) = devices.report(&ada, fourth.id(), &fourth.thumbprint(), &long, AT).await.unwrap();
-        assert!(push.is_some(), "a token that is new has to be proved");
-        let unknown = devices.report(&ada, phones[0].id(), &phones[0].thumbprint(), &long, AT).await;
+        let taken = devices.report(&ada, (fourth.id(), &fourth.thumbprint()), &long, None, AT).await.unwrap();
+        assert!(taken.reach.is_some(), "a token that is new has to be proved");
+        let unknown = devices.report(&ada, (phones[0].id(), &phones[0].thumbprint()), &long, None, AT).await;
         assert_eq!(unknown.err(), Some(Failure::Refused(ReportRefusal::UnknownDevice)));
     }
 
@@ -174,7 +174,7 @@ over_both! {
         assert_eq!(remove(&phone, None, (false, None)).await.err(), Some(Failure::Refused(ChangeRefusal::LastApprover)));
         assert_eq!(version(&policy).await, seen, "a refusal writes nothing");
         let stale = remove(&phone, None, (true, Some(seen - 1))).await;
-        assert_eq!(stale.err(), Some(Failure::Refused(ChangeRefusal::Stale { current: seen })));
+        assert_eq!(stale.err(), Some(Failure::Refused(ChangeRefusal::Stale(Stale { current: seen }))));
         let removed = remove(&phone, None, (true, Some(seen))).await.unwrap();
         assert_eq!((removed.approvers_left, removed.told.is_some(), removed.announced), (0, true, Announced::Everywhere));
         assert_eq!(ask(&policy, "acme", &["ada"]).await.unwrap().users[0].device_count(), 1);
@@ -198,7 +198,7 @@ over_both! {
         let (now, listed) = devices.list(&ada).await.unwrap();
         assert_eq!((now, listed[0].name.as_str()), (seen + 1, "Ada's Pixel ✨"));
         let refused = async |name: &str, expected| devices.rename(&ada, phone.id(), name, expected).await.err();
-        assert_eq!(refused("x", Some(seen)).await, Some(Failure::Refused(ChangeRefusal::Stale { current: now })));
+        assert_eq!(refused("x", Some(seen)).await, Some(Failure::Refused(ChangeRefusal::Stale(Stale { current: now }))));
         assert_eq!(refused("a\nb", None).await, Some(Failure::Refused(ChangeRefusal::Name)));
         let theirs = devices.rename(&person("acme", "bob"), phone.id(), "x", None).await;
         assert_eq!(theirs.err(), Some(Failure::Refused(ChangeRefusal::NoSuchDevice)));
@@ -232,7 +232,7 @@ over_both! {
             phone.enrol(&policy, &ada, AT).await;
         }
         for round in 0..10_u64 {
-            let ticket = policy.devices().ticket(&ada, &admin("root"), after(round)).await.unwrap();
+            let ticket = policy.devices().ticket(&ada, &admin("root"), None, after(round)).await.unwrap().0;
             let tries = phones.clone().map(|phone| {
                 let (policy, ada, ticket) = (policy.clone(), ada.clone(), ticket.clone());
                 tokio::spawn(async move { phone.redeem(&policy, &ada, ticket.expose(), after(round)).await })

@@ -43,7 +43,7 @@ over_both! {
         let asked = sign_in(&ada, "e1", AT);
         requests.project(&asked, AT).await.unwrap();
         policy.admin().note_role(&ada, Role::Owner, AT).await.unwrap();
-        policy.devices().ticket(&ada, &crate::store_support::admin("root"), AT).await.unwrap();
+        policy.devices().ticket(&ada, &crate::store_support::admin("root"), None, AT).await.unwrap();
 
         let revoked = LifecycleChange::SessionsRevoked(user("ada"));
         let done = told(&policy, "l1", revoked.clone()).await;

@@ -107,13 +107,13 @@ over_both! {
         let (first, mut second) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
         second.enrol(&policy, &ada, AT).await;
         told(&policy).await;
-        let reset = policy.devices().reset(&ada, &admin("root"), after(1)).await.unwrap();
+        let reset = policy.devices().reset(&ada, &admin("root"), None, after(1)).await.unwrap();
         assert_eq!(told(&policy).await, BTreeSet::new());
         let named: BTreeSet<_> = reset.told.iter().map(|told| (told.device.clone(), told.to.token.expose().to_owned())).collect();
         assert_eq!(named, BTreeSet::from([(first.id().clone(), "token-1".to_owned()), (second.id().clone(), "token-2".to_owned())]));
         assert_eq!((reset.notice.what, reset.notice.until), (SystemNotice::Reset, after(1).plus(NOTICE_LIFE)));
         assert_eq!(list(&policy, &ada).await[0], News::Reset { by: Some(ActorRole::Of(Role::Admin)) });
-        policy.devices().reset(&ada, &admin("ada"), after(2)).await.unwrap();
+        policy.devices().reset(&ada, &admin("ada"), None, after(2)).await.unwrap();
         assert_eq!(list(&policy, &ada).await[0], News::Reset { by: None });
     }
 

@@ -185,7 +185,7 @@ impl Phone {
     ) -> Result<Option<Way>, Failure<PromotionRefusal>> {
         let thumbprint = self.thumbprint();
         let by = PromotedBy::SignIn { thumbprint: &thumbprint, phishing_resistant, at: Some(at) };
-        let promotion = policy.devices().promote(person, self.id(), by, &rules(ways), now).await?;
+        let promotion = policy.devices().promote(person, self.id(), by, None, &rules(ways), now).await?;
         Ok(promotion.way)
     }
 
@@ -199,7 +199,7 @@ impl Phone {
     ) -> Result<Option<Way>, Failure<PromotionRefusal>> {
         let thumbprint = self.thumbprint();
         let by = PromotedBy::Ticket { ticket, thumbprint: &thumbprint };
-        let promotion = policy.devices().promote(person, self.id(), by, &rules(&Way::ALL), now).await?;
+        let promotion = policy.devices().promote(person, self.id(), by, None, &rules(&Way::ALL), now).await?;
         Ok(promotion.way)
     }
 }

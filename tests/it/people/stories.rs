@@ -52,10 +52,10 @@ over_both! {
         let denied = phone.answer(&policy, &sign_in(&ada, "e1", AT), Verb::DenyNotMe).await;
         policy.requests().decide(&denied, after(2)).await.unwrap();
 
-        let early = devices.ticket(&ada, &admin("root"), AT).await.unwrap();
+        let early = devices.ticket(&ada, &admin("root"), None, AT).await.unwrap().0;
         assert_eq!(refused(&phone.redeem(&policy, &ada, early.expose(), AT).await), PromotionRefusal::NotReachable);
         phone.reach(&policy, &ada, &registered.reach.unwrap(), AT).await;
-        let ticket = devices.ticket(&ada, &admin("root"), AT).await.unwrap();
+        let ticket = devices.ticket(&ada, &admin("root"), None, AT).await.unwrap().0;
         assert_eq!(refused(&phone.redeem(&policy, &ada, early.expose(), AT).await), PromotionRefusal::Ticket(Spent::Unknown));
         assert_eq!(refused(&phone.redeem(&policy, &ada, ticket.expose(), after(600)).await), PromotionRefusal::Ticket(Spent::Expired));
 
@@ -82,7 +82,7 @@ over_both! {
         second.enrol(&policy, &ada, AT).await;
         let promote = async |by: &Phone, digits: &str, now| {
             let word = by.vouch(&policy, &ada, &second, digits).await;
-            policy.devices().promote(&ada, second.id(), PromotedBy::Approver(&word), &rules(&[Way::Approver]), now).await
+            policy.devices().promote(&ada, second.id(), PromotedBy::Approver(&word), None, &rules(&[Way::Approver]), now).await
         };
         assert_eq!(refused(&promote(&first, "000000", AT).await), PromotionRefusal::Digits(Spent::Unknown), "it shows none yet");
         let shown = devices.digits(&ada, second.id(), &second.thumbprint(), AT).await.unwrap();
@@ -98,7 +98,7 @@ over_both! {
         assert_eq!(refused(&promote(&first, shown.number.expose(), after(601)).await), PromotionRefusal::Digits(Spent::Expired));
         let bobs = approver(&policy, &person("acme", "bob"), "token-9").await;
         let theirs = bobs.vouch(&policy, &ada, &second, shown.number.expose()).await;
-        let theirs = devices.promote(&ada, second.id(), PromotedBy::Approver(&theirs), &rules(&Way::ALL), after(2)).await;
+        let theirs = devices.promote(&ada, second.id(), PromotedBy::Approver(&theirs), None, &rules(&Way::ALL), after(2)).await;
         assert_eq!(refused(&theirs), PromotionRefusal::NoApprover);
         assert_eq!(promote(&first, shown.number.expose(), after(2)).await.unwrap().way, Some(Way::Approver));
         for (phone, id) in [(&first, "e2"), (&second, "e3")] {
@@ -111,8 +111,8 @@ over_both! {
     async fn lost_only_phone(policy: Policy) {
         let (ada, devices) = (person("acme", "ada"), policy.devices());
         let lost = approver(&policy, &ada, "token-1").await;
-        let before = devices.ticket(&ada, &admin("root"), AT).await.unwrap();
-        let reset = devices.reset(&ada, &admin("root"), after(1)).await.unwrap();
+        let before = devices.ticket(&ada, &admin("root"), None, AT).await.unwrap().0;
+        let reset = devices.reset(&ada, &admin("root"), None, after(1)).await.unwrap();
         let told: Vec<_> = reset.told.iter().map(|told| (&told.device, &told.to)).collect();
         assert_eq!((reset.devices.as_slice(), told), (&[lost.id().clone()][..], vec![(lost.id(), &installation("token-1"))]));
         assert_eq!(rings(&policy, "ada").await, Vec::<String>::new());
@@ -126,7 +126,7 @@ over_both! {
         let alone = phone.sign_in(&policy, &ada, (false, after(2)), &Way::ALL, after(2)).await;
         assert_eq!(refused(&alone), PromotionRefusal::SignInAlone);
         assert_eq!(refused(&phone.redeem(&policy, &ada, before.expose(), after(2)).await), PromotionRefusal::Ticket(Spent::Unknown));
-        let ticket = devices.ticket(&ada, &admin("root"), after(2)).await.unwrap();
+        let ticket = devices.ticket(&ada, &admin("root"), None, after(2)).await.unwrap().0;
         assert_eq!(phone.redeem(&policy, &ada, ticket.expose(), after(2)).await, Ok(Some(Way::Ticket)));
         assert_eq!(approves(&policy, &phone, &ada, "e2").await, Ok(()));
     }
@@ -206,8 +206,8 @@ over_both! {
         // It claims the token that it knows. The nonce goes to the person's phone; what came to its own proves its own alone.
         let mine = devices.nonce(&ada, thief.id(), &thief.thumbprint(), after(1)).await.unwrap();
         let report = Phone { token: "token-1".into(), ..thief.clone() }.registrant().report;
-        let (push, _) = devices.report(&ada, thief.id(), &thief.thumbprint(), &report, after(1)).await.unwrap();
-        let push = push.unwrap();
+        let taken = devices.report(&ada, (thief.id(), &thief.thumbprint()), &report, None, after(1)).await.unwrap();
+        let push = taken.reach.unwrap();
         assert_eq!(push.to, installation("token-1"));
         let returned = devices.reached(&ada, thief.id(), &thief.thumbprint(), mine.nonce.expose(), after(1)).await;
         assert_eq!(returned.err(), Some(Failure::Refused(ReachRefusal::Nonce(Spent::Unknown))));
