@@ -24,10 +24,10 @@ pub(crate) struct Arguments {
     /// People of the workspace, with one device each.
     #[arg(long, default_value_t = 3_000)]
     people: u64,
-    /// Milliseconds between two changes: at random, from half as many to half as many more.
-    #[arg(long, default_value_t = 250)]
-    pause_ms: u64,
-    /// No Redis: changes are seen when a copy's time is over. To be used with --set 'policy.ttl_s = 2' and longer pauses.
+    /// Milliseconds between two changes: at random, from half as many to half as many more. [default: 250; without Redis 6000]
+    #[arg(long)]
+    pause_ms: Option<u64>,
+    /// No Redis: changes are seen when a copy's time is over, here two seconds, which is the target then. Take fewer flips.
     #[arg(long)]
     without_redis: bool,
     /// A line of TOML for the configuration of all processes; may be repeated.
@@ -37,6 +37,25 @@ pub(crate) struct Arguments {
 
 /// The target: after the acknowledgement nobody uses the old value for longer, p99.
 const TARGET_MS: f64 = 100.0;
+/// Pause between changes, in milliseconds: long enough for the old value's last use.
+const PAUSE_MS: u64 = 250;
+/// How long a copy lives where there is no Redis, in seconds, and what must not be longer then.
+const TTL_S: u32 = 2;
+const WITHOUT_REDIS: [&str; 3] =
+    ["policy.ttl_s = 2", "policy.unknown_user_ttl_s = 2", "policy.store_timeout_ms = 1000"];
+/// The pause then: even the shortest is longer than a copy lives.
+const PAUSE_WITHOUT_REDIS_MS: u64 = 6_000;
+
+impl Arguments {
+    /// The target, in milliseconds: without Redis a copy's life, and what a push and its answer may take besides.
+    fn target_ms(&self) -> f64 {
+        if self.without_redis { f64::from(TTL_S) * 1e3 + TARGET_MS } else { TARGET_MS }
+    }
+
+    fn pause_ms(&self) -> u64 {
+        self.pause_ms.unwrap_or(if self.without_redis { PAUSE_WITHOUT_REDIS_MS } else { PAUSE_MS })
+    }
+}
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     flips::run(arguments)

@@ -5,12 +5,13 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use watchbell::policy::Setting;
 
-use super::TARGET_MS;
 use super::evidence::{Flip, Seen, Use, seen};
 
 /// What a run's numbers depend on.
 pub(super) struct Circumstances {
     pub(super) redis: bool,
+    /// What is to be kept, in milliseconds.
+    pub(super) target_ms: f64,
     pub(super) people: u64,
     /// Of each worker: copies that Redis said were old.
     pub(super) invalidations: Vec<f64>,
@@ -63,7 +64,7 @@ struct WorkerSeen {
 pub(super) struct Results {
     /// Whether the target was kept.
     pub(super) held: bool,
-    target_ms: f64,
+    pub(super) target_ms: f64,
     /// For each change: from the acknowledgement to the last use of the old value on any worker.
     pub(super) slowest: Spread,
     /// The same of changes to enabled: the old value's uses send nothing, so this is without a push's time.
@@ -98,8 +99,8 @@ impl Results {
         };
         let all = Spread::of(slowest.iter().copied());
         Ok(Self {
-            held: all.p99_ms <= TARGET_MS,
-            target_ms: TARGET_MS,
+            held: all.p99_ms <= circumstances.target_ms,
+            target_ms: circumstances.target_ms,
             to_enabled: to(Setting::Enabled),
             to_disabled: to(Setting::Disabled),
             slowest: all,
