@@ -162,7 +162,7 @@ fn late() -> Problem {
 }
 
 /// A mistake of ours, whose words are in the log.
-fn broken() -> Problem {
+pub(super) fn broken() -> Problem {
     tracing::error!("a request panicked");
     let detail =
         "Something went wrong here that should not. Try again; whoever runs the service finds it by the request id.";

@@ -8,6 +8,7 @@ use super::auth::Authenticator;
 use super::config::ApiConfig;
 use super::courier::Courier;
 use super::rate::{Callers, Strangers};
+use super::reach::Counts;
 use super::roles::Roles;
 use crate::event::Timestamp;
 use crate::seam::Clock;
@@ -25,6 +26,7 @@ struct Inner {
     ttl_s: u32,
     callers: Callers,
     strangers: Strangers,
+    counts: Counts,
     roles: Roles,
     room: Arc<Semaphore>,
     courier: Box<dyn Courier>,
@@ -42,8 +44,21 @@ impl Api {
     ) -> Self {
         let room = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
         let callers = Callers::new(config.requests_per_minute, config.requests_burst);
-        let (strangers, roles) = (Strangers::new(config.unproved_per_minute), Roles::default());
-        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, strangers, roles, room, courier }))
+        let strangers = Strangers::new(config.unproved_per_minute);
+        let (counts, roles) = (Counts::default(), Roles::default());
+        Self(Arc::new(Inner {
+            policy,
+            authenticator,
+            clock,
+            config,
+            ttl_s,
+            callers,
+            strangers,
+            counts,
+            roles,
+            room,
+            courier,
+        }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -60,6 +75,10 @@ impl Api {
 
     pub(super) fn strangers(&self) -> &Strangers {
         &self.0.strangers
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     pub(super) fn roles(&self) -> &Roles {

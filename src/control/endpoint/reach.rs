@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::control::auth::{Action, Member, Target};
 use crate::control::input::{Named, kind};
 use crate::control::problem::Problem;
+use crate::control::reach::Counted;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{NotificationType, UserId};
@@ -27,6 +28,9 @@ pub(in crate::control) struct Reach {
     people: u64,
     /// One for each type.
     types: Vec<ReachOfType>,
+    /// When they were counted. They are counted anew after ten times as long as that took: at once in a workspace of hundreds, after half a
+    /// minute in one of a hundred thousand.
+    counted_at: Moment,
 }
 
 /// How many people a type reaches.
@@ -57,14 +61,14 @@ pub(in crate::control) struct NotReached {
     suppressed: u64,
 }
 
-impl From<store::Reach> for Reach {
-    fn from(reach: store::Reach) -> Self {
+impl From<Counted> for Reach {
+    fn from(Counted { reach, at, .. }: Counted) -> Self {
         let of_type = |of: store::ReachOfType| {
             let [no_phone, notifications_off, not_reachable, cannot_approve, suppressed] = of.unreached;
             let not_reached = NotReached { no_phone, notifications_off, not_reachable, cannot_approve, suppressed };
             ReachOfType { r#type: of.kind, setting: of.setting, reached: of.reached, not_reached }
         };
-        Self { people: reach.people, types: reach.types.into_iter().map(of_type).collect() }
+        Self { people: reach.people, types: reach.types.into_iter().map(of_type).collect(), counted_at: Moment(at) }
     }
 }
 
@@ -129,14 +133,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Which {
 
 /// See whom notifications reach
 ///
-/// For each type how many people it reaches, and how many it does not and why: before it is enforced, or after. Reads everybody, so ask no
-/// oftener than somebody looks. For owners, super admins and admins.
+/// For each type how many people it reaches, and how many it does not and why: before it is enforced, or after. Counting reads everybody; where
+/// that takes longer than two seconds the answer is 503 with `Retry-After`, and the count is there for who asks then. For owners, super admins
+/// and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/reach", tag = "Settings",
     responses((status = 200, description = "How many people each type reaches.", body = Reach)))]
 pub(in crate::control) async fn reach(State(api): State<Api>, member: Member) -> Result<Json<Reach>, Problem> {
     member.require(Action::ReadReach, Target::Workspace)?;
-    let reach = api.policy().admin().reach(&member.workspace).await?;
-    Ok(Json(reach.into()))
+    let counted = api.counts().of(&api, &member.workspace).await?;
+    Ok(Json(counted.into()))
 }
 
 /// List whom a type does not reach
@@ -155,6 +160,7 @@ pub(in crate::control) async fn unreached(
 ) -> Result<Json<UnreachedPage>, Problem> {
     member.require(Action::ReadReach, Target::Workspace)?;
     let kind = kind(&type_name)?;
+    let _turn = api.counts().look().await?;
     let (found, next) = api.policy().admin().unreached((&member.workspace, kind), only, after, limit).await?;
     let shown = |person: store::UnreachedPerson| UnreachedPerson {
         user: person.user.as_str().to_owned(),

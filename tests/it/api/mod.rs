@@ -13,6 +13,7 @@ mod pages;
 mod phones;
 mod process;
 mod projector;
+mod reach;
 mod requests;
 mod roles;
 mod self_test;
