@@ -19,6 +19,7 @@ from schemathesis.core.parameters import ParameterLocation
 
 from phone import Phone
 
+# PERSONA is whose phone it is, who is a user where the calls are an operator's.
 API, CONTROL, PERSONA, USER = (os.environ[f"FUZZ_{name}"] for name in ("API", "CONTROL", "PERSONA", "USER"))
 PEOPLE = ["ada", "samira", "benita", "jonas", "nina"]
 # A proof of that key holds where a phone has no name yet.
@@ -43,10 +44,6 @@ class State:
     @staticmethod
     def new():
         return Phone(API, CONTROL, USER, token)
-
-    def challenge(self):
-        challenge = self.phone.challenge()
-        return challenge if self.phone.id else self.phone.enrol().challenge()
 
     def open_request(self):
         if time.time() - self.asked_at > 0.5:
@@ -117,7 +114,7 @@ def signed(case):
     if path.endswith("/phone/reached"):
         return {"nonce": state.phone.pushed()}
     if path.endswith("/me/devices"):
-        return {"challenge": state.challenge(), "report": state.new().report()}
+        return {"challenge": state.phone.challenge(), "report": state.new().report()}
     if path.endswith("/phone"):
         return state.phone.report()
     return {}
@@ -152,9 +149,6 @@ def after_call(context, case, response):
         if case.operation.path.endswith("/phone/key"):
             state.phone.key = state.next.key
         state.next = state.new()
-    # So many challenges are open that there are no more: the end of what these calls can show.
-    if response.status_code == 429 and case.operation.path.endswith("/challenges") and dice.random() < 0.2:
-        state.challenge()
     if response.status_code == 401 and b":unknown-phone" in (response.content or b""):
         fresh = requests.get(f"{API}/v1/workspaces/acme/phone/requests", timeout=30,
                              headers={"dpop": state.phone.proof("GET", "/v1/workspaces/acme/phone/requests")})

@@ -19,7 +19,7 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 52] = [
+const TABLE: [Row; 56] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
@@ -42,6 +42,8 @@ const TABLE: [Row; 52] = [
     Row("DELETE", "/users/{user}/data",             "samira", [200, 200, 403, 403]),
     Row("DELETE", "/users/{user}/data",             "ada",    [200, 403, 403, 403]),
     Row("GET",    "/users/{user}/recent",           "ada",    [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/recent",           "benita", [200, 200, 200, 403]),
+    Row("GET",    "/users/{user}/recent",           "samira", [200, 200, 200, 403]),
     Row("GET",    "/users/{user}/data",             "me",     [200, 200, 200, 200]),
     Row("GET",    "/users/{user}/data",             "nina",   [200, 200, 403, 403]),
     Row("GET",    "/users/{user}/data",             "benita", [200, 200, 200, 403]),
@@ -75,6 +77,9 @@ const TABLE: [Row; 52] = [
     Row("POST",   "/users/{user}/tickets",          "me",     [403, 403, 403, 403]),
     Row("POST",   "/users/{user}/tickets",          "nina",   [200, 200, 200, 403]),
     Row("POST",   "/users/{user}/tickets",          "benita", [200, 200, 403, 403]),
+    // Samira is the super admin and Ada the owner herself: nobody issues one to themselves.
+    Row("POST",   "/users/{user}/tickets",          "samira", [200, 403, 403, 403]),
+    Row("POST",   "/users/{user}/tickets",          "ada",    [403, 403, 403, 403]),
 ];
 
 /// Endpoints that are in no workspace: whoever is signed in.
