@@ -56,6 +56,10 @@ notice-reset-title = Deine Telefone wurden zurückgesetzt
 notice-reset = Keines deiner Telefone kann Anfragen bestätigen, bis du es neu einrichtest. Hast du das nicht veranlasst, dann melde es.
 notice-not-me-title = Eine Anfrage wurde gemeldet
 notice-not-me = Jemand aus deinem Arbeitsbereich sagt, dass eine Anfrage nicht von ihm stammt.
+notice-rolled-title = Der Schlüssel eines Telefons wurde ersetzt
+notice-rolled = Ein Telefon deines Kontos hat einen neuen Schlüssel. Warst du das nicht, dann melde es.
+notice-erased-title = Jemand hat seine Daten gelöscht
+notice-erased = Jemand aus deinem Arbeitsbereich hat alles über sich gelöscht. Wer das war, steht im Protokoll.
 
 ## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
 test-title = Ein Test deiner Benachrichtigungen

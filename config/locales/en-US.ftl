@@ -65,6 +65,10 @@ notice-reset-title = Your phones were reset
 notice-reset = None of your phones can approve requests until you set it up again. If you did not ask for this, say so.
 notice-not-me-title = A request was reported
 notice-not-me = Somebody in your workspace says that a request was not theirs.
+notice-rolled-title = A phone's key was replaced
+notice-rolled = A phone on your account has a new key. If this was not you, say so.
+notice-erased-title = Somebody erased their data
+notice-erased = Somebody in your workspace erased everything about themselves. The audit trail says who.
 
 ## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
 test-title = A test of your notifications

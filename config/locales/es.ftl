@@ -56,6 +56,10 @@ notice-reset-title = Se restablecieron tus teléfonos
 notice-reset = Ninguno de tus teléfonos puede aprobar solicitudes hasta que lo configures de nuevo. Si no lo pediste, avísanos.
 notice-not-me-title = Se denunció una solicitud
 notice-not-me = Una persona de tu espacio de trabajo dice que una solicitud no era suya.
+notice-rolled-title = Se cambió la clave de un teléfono
+notice-rolled = Un teléfono de tu cuenta tiene una clave nueva. Si no fuiste tú, avísanos.
+notice-erased-title = Una persona borró sus datos
+notice-erased = Una persona de tu espacio de trabajo borró todos sus datos. El registro de auditoría dice quién fue.
 
 ## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
 test-title = Una prueba de tus notificaciones

@@ -56,6 +56,10 @@ notice-reset-title = スマートフォンがリセットされました
 notice-reset = 再設定するまで、どのスマートフォンでもリクエストを承認できません。心当たりがない場合は、お知らせください。
 notice-not-me-title = リクエストについての報告
 notice-not-me = ワークスペースのメンバーが、心当たりのないリクエストがあったと報告しました。
+notice-rolled-title = スマートフォンの鍵が交換されました
+notice-rolled = あなたのアカウントのスマートフォンの鍵が新しくなりました。心当たりがない場合は、お知らせください。
+notice-erased-title = データが消去されました
+notice-erased = ワークスペースのメンバーが自分のデータをすべて消去しました。誰が行ったかは監査ログで確認できます。
 
 ## What somebody sends to themselves to see whether it arrives, in the place of what its type says.
 test-title = 通知のテスト

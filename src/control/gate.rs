@@ -18,6 +18,7 @@ use super::auth::Caller;
 use super::input::not_found;
 use super::problem::{Kind, Problem};
 use super::rate::RoomOf;
+use super::sessions;
 use super::state::Api;
 
 /// The request's id: the caller's own where it is one, else ours. It comes back with the answer and stands in the log.
@@ -112,7 +113,7 @@ async fn whole(request: Request, bytes_max: u32) -> Result<Request, Problem> {
     }
 }
 
-/// Lets in who signed in and calls no oftener than they may.
+/// Lets in who signed in, whose session was not ended, and who calls no oftener than they may.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let caller = match Caller::from_request_parts(&mut parts, &api).await {
@@ -122,7 +123,10 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
     if let Err(problem) = room_for(&api, &RoomOf::Sessions(caller.user.clone())) {
         return problem.into_response();
     }
-    api.roles().note(&api, &caller).await;
+    let asked = sessions::workspace_of(&mut parts, &api).await;
+    if let Err(problem) = sessions::check(&api, &caller, asked.as_ref()).await {
+        return problem.into_response();
+    }
     next.run(Request::from_parts(parts, body)).await
 }
 

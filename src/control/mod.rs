@@ -6,7 +6,7 @@
 //! | [`phone`], [`courier`] | from a proof to a phone; and how a phone is reached |
 //! | [`endpoint`] | one file for each thing that people work on |
 //! | [`input`], [`condition`], [`view`] | what comes in, `ETag` and `If-Match`, how values look |
-//! | [`gate`], [`rate`], [`roles`] | what every request passes: identity, limits, its line in the log |
+//! | [`gate`], [`rate`], [`sessions`] | what every request passes: identity, limits, its line in the log |
 //! | [`reach`] | what costs more than other answers, and is bounded by itself |
 //! | [`openapi`], [`docs`] | the interface described, for programs and for people |
 //! | [`problem`] | whatever is refused, as `application/problem+json` |
@@ -31,7 +31,7 @@ mod phone;
 pub mod problem;
 mod rate;
 mod reach;
-mod roles;
+mod sessions;
 mod state;
 mod view;
 

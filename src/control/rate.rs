@@ -31,6 +31,8 @@ pub(super) enum RoomOf {
     Sessions(UserId),
     /// One phone of a person.
     Phone(Person, DeviceId),
+    /// One phone of somebody who was erased.
+    ErasedPhone(WorkspaceId, DeviceId),
 }
 
 /// Everybody's room.

@@ -9,7 +9,6 @@ use super::config::ApiConfig;
 use super::courier::Courier;
 use super::rate::{Callers, Strangers};
 use super::reach::Counts;
-use super::roles::Roles;
 use crate::event::Timestamp;
 use crate::seam::Clock;
 use crate::store::Policy;
@@ -27,7 +26,6 @@ struct Inner {
     callers: Callers,
     strangers: Strangers,
     counts: Counts,
-    roles: Roles,
     room: Arc<Semaphore>,
     courier: Box<dyn Courier>,
 }
@@ -45,20 +43,8 @@ impl Api {
         let room = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
         let callers = Callers::new(config.requests_per_minute, config.requests_burst);
         let strangers = Strangers::new(config.unproved_per_minute);
-        let (counts, roles) = (Counts::default(), Roles::default());
-        Self(Arc::new(Inner {
-            policy,
-            authenticator,
-            clock,
-            config,
-            ttl_s,
-            callers,
-            strangers,
-            counts,
-            roles,
-            room,
-            courier,
-        }))
+        let counts = Counts::default();
+        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, strangers, counts, room, courier }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -79,10 +65,6 @@ impl Api {
 
     pub(super) fn counts(&self) -> &Counts {
         &self.0.counts
-    }
-
-    pub(super) fn roles(&self) -> &Roles {
-        &self.0.roles
     }
 
     pub(super) fn room(&self) -> &Arc<Semaphore> {

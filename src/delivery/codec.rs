@@ -14,7 +14,7 @@ use crate::event::{
 use wire::{domain_notice, domain_type, wire_notice, wire_time, wire_type};
 
 /// The newest schema of a job that this code knows.
-pub const JOB_SCHEMA: u32 = 3;
+pub const JOB_SCHEMA: u32 = 4;
 
 /// Why bytes are no job that this worker can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,12 +101,20 @@ const fn push_kind(kind: wire::PushKind) -> Option<PushKind> {
     }
 }
 
-/// The schema that a job of this kind needs: a worker that knows no notices, or no tests, lets them wait.
-const fn schema(kind: PushKind, test: bool) -> u32 {
-    match (kind, test) {
-        (PushKind::Show | PushKind::Withdraw, true) => 3,
-        (PushKind::Show | PushKind::Withdraw, false) => 1,
-        (PushKind::Notice, _) => 2,
+/// The schema that a job needs: a worker that knows no notices, not this one, or no tests, lets it wait.
+fn schema(job: &PushJob) -> u32 {
+    match &job.subject {
+        Subject::Event(event) if event.test => 3,
+        Subject::Event(_) | Subject::Withdrawal(_) => 1,
+        Subject::Notice(notice) => match notice.what {
+            SystemNotice::Guard
+            | SystemNotice::Enrolled
+            | SystemNotice::Promoted
+            | SystemNotice::Removed
+            | SystemNotice::Reset
+            | SystemNotice::NotMe => 2,
+            SystemNotice::Rolled | SystemNotice::Erased => 4,
+        },
     }
 }
 
@@ -140,7 +148,7 @@ pub fn encode_job(job: &PushJob, buffer: &mut Vec<u8>) {
         PushKind::Notice => wire::PushKind::Notice,
     };
     let record = wire::PushJob {
-        schema: schema(job.kind, test),
+        schema: schema(job),
         workspace_id: job.subject.workspace().as_str().to_owned(),
         r#type: wire_type(job.subject.kind()).into(),
         event_id: job.subject.event().as_str().to_owned(),

@@ -141,7 +141,7 @@ fn outcome_matches_the_generated_code() {
     assert_eq!(bytes, expected.encode_to_vec());
 }
 
-/// Only a notice's job has schema 2, so that a worker that knows no notices lets it wait and does everything else. What the API writes of
+/// Only a notice's job has schema 2, or 4 where it says what the first notices did not, so that a worker that knows no notices lets it wait and does everything else. What the API writes of
 /// a notice is a job that was not attempted yet.
 #[test]
 fn a_notices_schema() {
@@ -149,6 +149,14 @@ fn a_notices_schema() {
         let mut bytes = Vec::new();
         encode_job(&job(kind), &mut bytes);
         assert_eq!(wire::PushJob::decode(&*bytes).unwrap().schema, schema);
+    }
+    for what in SystemNotice::ALL {
+        let job = PushJob { subject: Subject::Notice(Arc::new(Notice { what, ..notice() })), ..job(PushKind::Notice) };
+        let mut bytes = Vec::new();
+        encode_job(&job, &mut bytes);
+        let schema = if matches!(what, SystemNotice::Rolled | SystemNotice::Erased) { 4 } else { 2 };
+        assert_eq!(wire::PushJob::decode(&*bytes).unwrap().schema, schema, "{what:?}");
+        assert_eq!(decode_job(&bytes), Ok(job));
     }
     let mut bytes = Vec::new();
     encode_notice(&notice(), &UserId::new("u").unwrap(), &DeviceId::new("d").unwrap(), &mut bytes);

@@ -15,15 +15,27 @@ pub enum SystemNotice {
     Reset,
     /// To admins: somebody said that it was not them.
     NotMe,
+    /// A phone's key was followed by another one.
+    Rolled,
+    /// To admins: somebody erased everything about themselves.
+    Erased,
 }
 
 impl SystemNotice {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
 
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Guard, Self::Enrolled, Self::Promoted, Self::Removed, Self::Reset, Self::NotMe];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Guard,
+        Self::Enrolled,
+        Self::Promoted,
+        Self::Removed,
+        Self::Reset,
+        Self::NotMe,
+        Self::Rolled,
+        Self::Erased,
+    ];
 
     /// The name in payloads, metrics and the API.
     pub const fn name(self) -> &'static str {
@@ -34,6 +46,8 @@ impl SystemNotice {
             Self::Removed => "removed",
             Self::Reset => "reset",
             Self::NotMe => "not_me",
+            Self::Rolled => "rolled",
+            Self::Erased => "erased",
         }
     }
 }

@@ -38,6 +38,8 @@ pub const fn wire_notice(notice: Notices) -> SystemNotice {
         Notices::Removed => SystemNotice::Removed,
         Notices::Reset => SystemNotice::Reset,
         Notices::NotMe => SystemNotice::NotMe,
+        Notices::Rolled => SystemNotice::Rolled,
+        Notices::Erased => SystemNotice::Erased,
     }
 }
 
@@ -51,6 +53,8 @@ pub const fn domain_notice(notice: SystemNotice) -> Option<Notices> {
         SystemNotice::Removed => Some(Notices::Removed),
         SystemNotice::Reset => Some(Notices::Reset),
         SystemNotice::NotMe => Some(Notices::NotMe),
+        SystemNotice::Rolled => Some(Notices::Rolled),
+        SystemNotice::Erased => Some(Notices::Erased),
     }
 }
 

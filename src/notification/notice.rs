@@ -12,6 +12,8 @@ pub(super) const fn messages(what: SystemNotice) -> [Message; 2] {
         SystemNotice::Removed => ["notice-removed-title", "notice-removed"],
         SystemNotice::Reset => ["notice-reset-title", "notice-reset"],
         SystemNotice::NotMe => ["notice-not-me-title", "notice-not-me"],
+        SystemNotice::Rolled => ["notice-rolled-title", "notice-rolled"],
+        SystemNotice::Erased => ["notice-erased-title", "notice-erased"],
     };
     [Message::new(title, &[]), Message::new(body, &[])]
 }
@@ -19,10 +21,12 @@ pub(super) const fn messages(what: SystemNotice) -> [Message; 2] {
 /// What happened to one's own phones may be denied on the spot; the others are answered in the app.
 pub(super) const fn category(what: SystemNotice) -> Category {
     match what {
-        SystemNotice::Guard | SystemNotice::NotMe => Category::Notice,
-        SystemNotice::Enrolled | SystemNotice::Promoted | SystemNotice::Removed | SystemNotice::Reset => {
-            Category::NoticeNotMe
-        }
+        SystemNotice::Guard | SystemNotice::NotMe | SystemNotice::Erased => Category::Notice,
+        SystemNotice::Enrolled
+        | SystemNotice::Promoted
+        | SystemNotice::Removed
+        | SystemNotice::Reset
+        | SystemNotice::Rolled => Category::NoticeNotMe,
     }
 }
 
@@ -34,6 +38,8 @@ pub(super) const fn interruption(what: SystemNotice) -> Interruption {
         | SystemNotice::Promoted
         | SystemNotice::Removed
         | SystemNotice::Reset
-        | SystemNotice::NotMe => Interruption::Active,
+        | SystemNotice::NotMe
+        | SystemNotice::Rolled
+        | SystemNotice::Erased => Interruption::Active,
     }
 }

@@ -26,7 +26,9 @@ pub use activity::{Activity, Happening, Seen};
 pub use audit::{AuditEntry, Audited};
 pub use device::{DeviceState, Enrolled, Permission, masked};
 pub use lifecycle::{Lifecycle, LifecycleChange};
-pub use notice::{ALERTED_MAX, Disowned, NOTICE_LIFE, News, NoticeEntry, Removal};
+pub use notice::{
+    ALERTED_MAX, ALERTED_SEEN_WITHIN, Disowned, NOTICE_LIFE, News, NoticeEntry, RETIRED_KEY_LIFE, Removal,
+};
 pub use page::{Cursor, PAGE_MAX, Page};
 pub(crate) use preference::may_set;
 pub use preference::{Effective, PreferenceRefusal, Preferences, SwitchedOff, effective};

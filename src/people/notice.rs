@@ -9,6 +9,11 @@ use super::ActorRole;
 use super::enrolment::Way;
 use crate::event::{DeviceId, EventId, NotificationType, SystemNotice, Timestamp, UserId};
 
+/// How long a retired key may still say that it was not its person: as long as a push about it is worth bringing.
+pub const RETIRED_KEY_LIFE: Duration = NOTICE_LIFE;
+/// How long ago somebody who is told of others' words may have signed in last: half a year. Who was here no more since then may administer
+/// nothing any more, and nobody has said so.
+pub const ALERTED_SEEN_WITHIN: Duration = Duration::from_secs(180 * 24 * 3600);
 /// How long a push about it is worth bringing: a phone that is off for a night and a morning still tells; after that the list does.
 pub const NOTICE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Most people who are told that somebody said it was not them: those who were here last. It bounds what one tap writes.
@@ -41,10 +46,17 @@ pub enum News {
         /// By whom, if it was not the person.
         by: Option<ActorRole>,
     },
+    /// A device's key was followed by another one, which the old one signed.
+    Rolled {
+        /// Which device.
+        device: DeviceId,
+    },
+    /// For admins: somebody erased everything about themselves. Only the audit trail says who.
+    Erased,
     /// For admins: somebody says that it was not them.
     NotMe {
-        /// Who.
-        user: UserId,
+        /// Who; `None`: they were erased.
+        user: Option<UserId>,
         /// With which device they said so.
         device: DeviceId,
         /// What was not them.
@@ -104,6 +116,8 @@ impl News {
             Self::Removed { .. } => SystemNotice::Removed,
             Self::Reset { .. } => SystemNotice::Reset,
             Self::NotMe { .. } => SystemNotice::NotMe,
+            Self::Rolled { .. } => SystemNotice::Rolled,
+            Self::Erased => SystemNotice::Erased,
         }
     }
 
@@ -115,6 +129,8 @@ impl News {
             | Self::Promoted { .. }
             | Self::Removed { .. }
             | Self::Reset { .. }
+            | Self::Rolled { .. }
+            | Self::Erased
             | Self::NotMe { .. } => NotificationType::TrustedDevice,
         }
     }
@@ -125,8 +141,9 @@ impl News {
             Self::Enrolled { device }
             | Self::Promoted { device, .. }
             | Self::Removed { device, .. }
+            | Self::Rolled { device }
             | Self::NotMe { device, .. } => Some(device),
-            Self::Reset { .. } => None,
+            Self::Reset { .. } | Self::Erased => None,
         }
     }
 }

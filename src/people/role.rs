@@ -81,3 +81,10 @@ pub struct Actor {
     /// By which right.
     pub role: ActorRole,
 }
+
+impl Actor {
+    /// By which right somebody else acts; `None` if that person does it themselves, with their own sign-in.
+    pub fn another_than(&self, user: &crate::event::UserId) -> Option<ActorRole> {
+        (self.id != *user || self.role == ActorRole::Operator).then_some(self.role)
+    }
+}

@@ -87,11 +87,13 @@ impl Admin {
             let mut heard = None;
             let (closed, what) = match &told.what {
                 LifecycleChange::SessionsRevoked(user) => {
+                    work.end_sessions(&person.workspace, Some(user), now).await?;
                     let notice = work.notify(person, &News::Reset { by: Some(by.role) }, None, now).await?;
                     heard = Some((notice, silenced));
                     (0, Audited::PersonReset { user: user.clone() })
                 }
                 LifecycleChange::UserRemoved(user) => {
+                    work.end_sessions(&person.workspace, Some(user), now).await?;
                     work.forget_role(person).await?;
                     (work.cancel_all(person, now).await?, Audited::PersonRemoved { user: user.clone() })
                 }
@@ -111,6 +113,7 @@ impl Admin {
             let mut work = self.inner.store.database.work().await?;
             let begun = work.begin(told, now).await?;
             if matches!(begun, Begun::New) {
+                work.end_sessions(&told.workspace, None, now).await?;
                 work.audit(&told.workspace, by, now, Audited::WorkspaceDeleted).await?;
             }
             Ok::<_, sqlx::Error>((begun, work.commit().await?))
@@ -206,7 +209,7 @@ impl Work {
     }
 
     /// Retires all devices of these people, with whatever was given out to enrol one. Returns how many devices.
-    async fn retire_people(
+    pub(super) async fn retire_people(
         &mut self,
         workspace: &WorkspaceId,
         people: &[UserId],
@@ -226,11 +229,17 @@ impl Work {
             of_people!("DELETE FROM challenges WHERE workspace = $1 AND user_id IN ", ""),
             of_people!("DELETE FROM tickets WHERE workspace = $1 AND user_id IN ", ""),
         ];
-        let ids: Vec<&str> = people.iter().map(UserId::as_str).collect();
-        let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let list = |ids: &[&UserId]| {
+            let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+            serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))
+        };
+        let key = |user: &UserId| UserKey { workspace: workspace.clone(), user: user.clone() };
+        let all: Vec<&UserId> = people.iter().collect();
+        let not_held: Vec<_> = all.iter().copied().filter(|id| !self.touched.users.contains_key(&key(id))).collect();
+        let (ids, not_held) = (list(&all)?, list(&not_held)?);
         let whom = [Arg::Text(workspace.as_str()), Arg::Text(&ids)];
         // The people's rows first, as everything does that changes a person's devices.
-        for row in &self.tx.rows(RAISE, &whom).await? {
+        for row in &self.tx.rows(RAISE, &[whom[0], Arg::Text(&not_held)]).await? {
             let user = UserId::new(row.text(0)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             self.touched.users.insert(UserKey { workspace: workspace.clone(), user }, row.int(1)?);
         }

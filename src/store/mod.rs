@@ -12,6 +12,7 @@ mod cache;
 pub mod config;
 mod database;
 mod devices;
+mod erasure;
 mod error;
 mod export;
 pub mod import;
@@ -42,6 +43,7 @@ pub use devices::{
     Devices, Digits, Issued, Keyed, PromotedBy, Promotion, Reached, Registered, Removed, Reported, Reset, Silenced,
     ToReach,
 };
+pub use erasure::Erased;
 pub use error::{Failure, OpenError, WriteError};
 pub use export::{Chosen, KeptDevice, KeptTest, SeenMark};
 pub use lifecycle::Applied;
@@ -51,9 +53,10 @@ pub use policy::{Policy, open, open_with};
 pub use reach::{Reach, ReachOfType, UnreachedPerson};
 pub use requests::{Answered, PENDING_MAX, Projected, Requests, Taken};
 pub use retention::{
-    ACTIVITY_KEPT, AUDIT_KEPT, ERASED_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT, OUTBOX_KEPT, REQUESTS_KEPT,
-    SEEN_KEPT, SINGLE_USE_KEPT,
+    ACTIVITY_KEPT, AUDIT_KEPT, ENDED_SESSIONS_KEPT, ERASED_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT,
+    OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
 };
+pub use roles::Remembered;
 pub use schema::{Migrated, migrate};
 pub use self_test::{EnoughTests, SelfTest, TestStage};
 pub use settings::InForce;

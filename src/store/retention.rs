@@ -1,16 +1,15 @@
-//! For how long the store keeps what it need not keep, and how a person is erased.
+//! For how long the store keeps what it need not keep.
 //!
 //! The point: every table that grows has a bound in time, stated here; nothing is removed that somebody may still need. What is not named
-//! here is kept: settings, people's versions, preferences, enrolments and roles, until the person is erased.
+//! here is kept: settings, people's versions, preferences, enrolments, rolled keys and roles, until the person is erased; and thumbprints of
+//! erased people's keys, without the person, because such a key never counts again.
 use std::time::Duration;
 
-use super::admin::{Admin, Announced};
+use super::admin::Admin;
 use super::database::{Arg, Database, Sql};
 use super::error::unavailable;
-use super::preferences::of;
-use super::work::{Touched, Work, again_if_raced};
 use crate::event::Timestamp;
-use crate::people::{Actor, Audited, Person};
+use crate::people::RETIRED_KEY_LIFE;
 use crate::seam::Unavailable;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -33,6 +32,8 @@ pub const NOTICES_KEPT: Duration = ACTIVITY_KEPT;
 pub const LIFECYCLE_KEPT: Duration = REQUESTS_KEPT;
 /// That somebody was erased: longer than an event or an outcome from before may be read again.
 pub const ERASED_KEPT: Duration = REQUESTS_KEPT;
+/// From when on somebody's sessions count: longer than a token from before may live (`auth.max_token_age_s`: 7 days at most).
+pub const ENDED_SESSIONS_KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
 /// An idempotency key: longer than an app repeats a registration.
 pub const IDEMPOTENCY_KEPT: Duration = DAY;
 /// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
@@ -42,7 +43,7 @@ pub const SINGLE_USE_KEPT: Duration = DAY;
 const ROWS_MAX: i64 = 1_000;
 
 /// For each table the statement, `$1` the oldest moment that stays and `$2` [`ROWS_MAX`], and how long a row is kept.
-const SWEEPS: [(&str, Duration); 13] = [
+const SWEEPS: [(&str, Duration); 15] = [
     ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1", AUDIT_KEPT),
     (
         "DELETE FROM outbox WHERE id IN
@@ -96,6 +97,18 @@ const SWEEPS: [(&str, Duration); 13] = [
             (SELECT workspace, user_id, id FROM self_tests WHERE at < $1 ORDER BY at LIMIT $2) RETURNING 1",
         ACTIVITY_KEPT,
     ),
+    (
+        "DELETE FROM ended_sessions WHERE (workspace, user_id) IN
+            (SELECT workspace, user_id FROM ended_sessions WHERE not_before < $1 ORDER BY not_before LIMIT $2) RETURNING 1",
+        ENDED_SESSIONS_KEPT,
+    ),
+    (
+        // The thumbprint stays.
+        "UPDATE erased_keys SET device = NULL, key_jwk = NULL, erasure = NULL WHERE (workspace, thumbprint) IN
+            (SELECT workspace, thumbprint FROM erased_keys WHERE device IS NOT NULL AND erased_at < $1 ORDER BY erased_at LIMIT $2)
+            RETURNING 1",
+        RETIRED_KEY_LIFE,
+    ),
 ];
 
 impl Admin {
@@ -108,30 +121,6 @@ impl Admin {
         }
         Ok(removed)
     }
-
-    /// Erases everything about a person but ids: those in the audit trail; their version, by which caches know that what they hold is
-    /// old; and, for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew. What awaits their answer
-    /// is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is remembered that they were erased, so that what Kafka holds
-    /// from before brings nothing back.
-    pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Announced, Unavailable> {
-        let erased = again_if_raced(|| self.try_erase(person, actor, at)).await;
-        let touched = erased.map_err(|error| unavailable(&error))?;
-        if let Some(redis) = &self.inner.redis {
-            redis.forget_guard(person).await;
-        }
-        Ok(self.inner.announce(&touched).await)
-    }
-
-    async fn try_erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Touched, sqlx::Error> {
-        let mut work = self.inner.store.database.work().await?;
-        work.raise_user(person).await?;
-        work.cancel_all(person, at).await?;
-        work.forget(person).await?;
-        work.mark_erased(person, at).await?;
-        let what = Audited::PersonErased { user: person.user.clone() };
-        work.audit(&person.workspace, actor, at, what).await?;
-        work.commit().await
-    }
 }
 
 impl Database {
@@ -140,50 +129,5 @@ impl Database {
         let rows = tx.rows(sql, &[Arg::Int(before.as_millis()), Arg::Int(ROWS_MAX)]).await?;
         tx.commit().await?;
         Ok(rows.len())
-    }
-}
-
-impl Work {
-    /// What happened to the person until then is nobody's any more.
-    async fn mark_erased(&mut self, person: &Person, at: Timestamp) -> Result<(), sqlx::Error> {
-        const MARK: &str = "INSERT INTO erased_people (workspace, user_id, erased_at) VALUES ($1, $2, $3)
-            ON CONFLICT (workspace, user_id) DO UPDATE SET erased_at = excluded.erased_at
-            WHERE erased_people.erased_at < excluded.erased_at";
-        let [workspace, user] = of(person);
-        self.tx.execute(MARK.into(), &[workspace, user, Arg::Int(at.as_millis())]).await
-    }
-
-    /// Whether the person was erased at that moment or later.
-    pub(super) async fn erased_since(&mut self, person: &Person, at: Timestamp) -> Result<bool, sqlx::Error> {
-        const READ: &str = "SELECT 1 FROM erased_people WHERE workspace = $1 AND user_id = $2 AND erased_at >= $3";
-        let [workspace, user] = of(person);
-        Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Int(at.as_millis())]).await?.is_empty())
-    }
-
-    async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
-        const FORGET: [&str; 14] = [
-            "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM enrolments WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM rolled_keys WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
-            // Open is only what came after the others were cancelled: it has an end of its own before it.
-            "UPDATE requests SET state = 'closed', closed_reason = coalesce(closed_reason, 'cancelled'), verb = NULL, source = '',
-                record_key = NULL, traceparent = NULL, number_required = 0, match_number = NULL, wrong_tries = 0, detail = 'null',
-                decision_id = NULL, device = NULL, jws = NULL, key_thumbprint = NULL, outbox_id = NULL
-                WHERE workspace = $1 AND user_id = $2 AND state <> 'open'",
-            "DELETE FROM seen_marks WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM notices WHERE workspace = $1 AND (user_id = $2 OR about_user = $2)",
-            "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM self_tests WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2",
-        ];
-        for sql in FORGET {
-            self.tx.execute(sql.into(), &of(person)).await?;
-        }
-        Ok(())
     }
 }

@@ -128,7 +128,10 @@ impl Database {
     async fn try_remove_token(&self, dead: &DeadToken) -> Result<(u64, Touched), sqlx::Error> {
         const REMOVE: &str = "DELETE FROM devices
             WHERE token = $1 AND app = $2 AND environment = $3 AND platform = $4 AND registered_at <= $5
-            RETURNING workspace, user_id";
+            RETURNING workspace, user_id, id";
+        // What nothing reaches any more has to be reached again before it may approve.
+        const UNREACHED: &str =
+            "UPDATE enrolments SET reachable_since = NULL WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let Installation { platform, app, environment, token } = &dead.installation;
         let mut work = self.work().await?;
         let args = [
@@ -145,6 +148,10 @@ impl Database {
         }
         for owner in &owners {
             work.raise_user(owner).await?;
+        }
+        for row in &rows {
+            let device = [Arg::Text(row.text(0)?), Arg::Text(row.text(1)?), Arg::Text(row.text(2)?)];
+            work.tx.execute(UNREACHED.into(), &device).await?;
         }
         Ok((rows.len() as u64, work.commit().await?))
     }

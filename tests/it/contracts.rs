@@ -122,9 +122,9 @@ fn a_job_that_needs_a_newer_worker_is_told_apart() {
     // Raising `schema` is how a newer worker says that its job must not be misread: it is no malformed job.
     for (name, bytes) in stored("job") {
         // The last value of a field counts, so a second `schema` raises it.
-        let newer = codec::decode_job(&[&bytes[..], &[0x08, 4]].concat());
+        let newer = codec::decode_job(&[&bytes[..], &[0x08, 5]].concat());
         let job = codec::decode_job(&bytes).unwrap();
-        let Err(JobError::Newer { schema: 4, expires_at, named: Some(named) }) = &newer else {
+        let Err(JobError::Newer { schema: 5, expires_at, named: Some(named) }) = &newer else {
             panic!("{name}: {newer:?}")
         };
         assert_eq!((*expires_at, named.id()), (job.subject.expires_at(), job.id()), "{name}");

@@ -16,7 +16,7 @@
 //!
 //! People sign in at an OpenID Connect issuer that the operator names; this verifies what it signed and keeps no session. There is no switch
 //! that lets anybody in without. Phones have keys of their own and do not come through here. A token that was taken back is good until it
-//! expires, or is older than `auth.max_token_age_s`.
+//! expires, or is older than `auth.max_token_age_s`, unless somebody says so: [`crate::control`] asks who was told that the session is over.
 //!
 //! It fails with [`Refusal`]: 401 for a token that does not count, 403 and 404 for a person who may not, 503 while the issuer's keys
 //! cannot be had. No token and no claim stands in a refusal or a log.
@@ -46,6 +46,13 @@ use self::caller::Meaning;
 use self::fetch::Fetch;
 use self::token::Rules;
 use crate::seam::Clock;
+
+/// Counts a token that is refused.
+pub(super) fn counted(refusal: Refusal) -> Refusal {
+    metrics::counter!("watchbell_sign_ins_refused_total", "reason" => refusal.kind()).increment(1);
+    tracing::debug!(reason = refusal.kind(), "a token is refused");
+    refusal
+}
 
 /// Verifies tokens. One for a process.
 pub struct Authenticator {
@@ -91,12 +98,7 @@ impl Authenticator {
     /// # Errors
     /// [`Refusal`], which is counted here.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, Refusal> {
-        let caller = self.verify(token).await;
-        if let Err(refusal) = &caller {
-            metrics::counter!("watchbell_sign_ins_refused_total", "reason" => refusal.kind()).increment(1);
-            tracing::debug!(reason = refusal.kind(), "a token is refused");
-        }
-        caller
+        self.verify(token).await.map_err(counted)
     }
 
     async fn verify(&self, token: &str) -> Result<Caller, Refusal> {

@@ -33,6 +33,8 @@ pub enum Refusal {
     NotYetValid,
     /// It was issued longer ago than `auth.max_token_age_s`.
     TooOld,
+    /// The person's sessions were ended in this workspace after it was issued.
+    SessionEnded,
     /// A claim that every token has to have is missing or unreadable: `exp`, `iat`.
     NoTime(&'static str),
     /// The issuer's keys cannot be had: neither new ones nor ones that are recent enough.
@@ -77,6 +79,7 @@ impl Refusal {
             | Self::Expired
             | Self::NotYetValid
             | Self::TooOld
+            | Self::SessionEnded
             | Self::NoTime(_) => StatusCode::UNAUTHORIZED,
             Self::NoClaim(_)
             | Self::UnreadableClaim(_)
@@ -103,6 +106,7 @@ impl Refusal {
             Self::Expired => "token-expired",
             Self::NotYetValid => "token-not-yet-valid",
             Self::TooOld => "token-too-old",
+            Self::SessionEnded => "session-ended",
             Self::NoTime(_) => "token-without-time",
             Self::KeysUnavailable { .. } => "keys-unavailable",
             Self::NoClaim(_) => "no-claim",
@@ -133,6 +137,7 @@ impl Refusal {
             Self::Expired => "Your sign-in has expired. Sign in again.",
             Self::NotYetValid => "Your sign-in is not valid yet. If this lasts, the clocks of the servers differ.",
             Self::TooOld => "Your sign-in is too old for this service. Sign in again, or renew the token.",
+            Self::SessionEnded => "Your sign-ins from before were ended here. Sign in again.",
             Self::NoTime(claim) => {
                 return format!("The sign-in token has no readable {claim}, which every token needs here.");
             }

@@ -5,8 +5,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::actor;
-use crate::control::auth::{Action, Member, Target};
+use crate::control::auth::{Action, Caller, Member, Target};
 use crate::control::input::{Named, user};
+use crate::control::phone::sign_in_too_old;
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::announced_within_s;
@@ -22,13 +23,16 @@ pub(in crate::control) struct Erased {
 /// Erase a person's data
 ///
 /// Removes preferences, devices, requests and what happened to notifications. What awaits their answer is cancelled, and upstream hears
-/// of it. The audit trail stays: it has ids only. Everybody may erase themselves; owners may erase anybody, super admins everybody but
-/// owners. Somebody of whom nothing is kept is erased all the same.
+/// of it. The audit trail stays: it has ids only. The person's phones are told, their keys never count again, and whoever is signed in as
+/// them has to sign in again. Everybody may erase themselves, with a sign-in as fresh as `api.devices.sign_in_max_age_s` says; those who
+/// administer the workspace are told of that. Owners may erase anybody, super admins everybody but owners. Somebody of whom nothing is
+/// kept is erased all the same.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
     responses((status = 200, description = "Nothing is kept of the person.", body = Erased)))]
 pub(in crate::control) async fn erase(
     State(api): State<Api>,
     member: Member,
+    caller: Caller,
     Named((_, id)): Named<(String, String)>,
 ) -> Result<Json<Erased>, Problem> {
     let person = Person { workspace: member.workspace.clone(), user: user(&id)? };
@@ -36,7 +40,12 @@ pub(in crate::control) async fn erase(
     let target =
         if person.user == member.user { Target::Oneself } else { Target::another(admin.known_role(&person).await?) };
     member.require(Action::EraseData, target)?;
-    let announced = admin.erase(&person, &actor(&member), api.now()).await?;
-    api.roles().forget(&person);
-    Ok(Json(Erased { in_force_within_s: announced_within_s(announced, api.ttl_s()) }))
+    // Whoever has an old session of somebody must not be able to silence their phones with it.
+    let fresh = api.config().devices.rules().is_fresh(caller.auth_time, api.now());
+    if target == Target::Oneself && !fresh {
+        return Err(sign_in_too_old("You signed in too long ago for this. Sign in again, then try once more."));
+    }
+    let erased = admin.erase(&person, &actor(&member), api.now()).await?;
+    api.courier().tell(&person, &erased.notice, erased.told);
+    Ok(Json(Erased { in_force_within_s: announced_within_s(erased.announced, api.ttl_s()) }))
 }

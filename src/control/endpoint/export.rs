@@ -267,7 +267,7 @@ async fn write_tests(policy: &Policy, person: &Person, mut list: List<'_>) -> Re
 async fn write_notices(policy: &Policy, person: &Person, now: Moment, mut list: List<'_>) -> Result<(), Broken> {
     let mut before: Option<Cursor> = None;
     loop {
-        let page = policy.notices().list(person, before, PAGE_MAX, now.0).await?;
+        let page = policy.notices().list(person, true, before, PAGE_MAX, now.0).await?;
         list.page(page.items.into_iter().map(Notice::from)).await?;
         before = page.next;
         if before.is_none() {

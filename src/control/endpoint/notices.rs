@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::person;
-use crate::control::auth::{Action, Member, Target};
+use crate::control::auth::{Action, Member, Role, Target};
 use crate::control::input::{Named, Part, event, not_found};
 use crate::control::phone::{AnyPhone, Phone};
 use crate::control::problem::Problem;
@@ -31,8 +31,8 @@ pub(in crate::control) struct Notice {
     notice: String,
     /// When it happened.
     at: Moment,
-    /// What happened: a device was `enrolled`, `promoted` (it may approve) or `removed`, all were `reset`; or, for those who administer the
-    /// workspace, somebody said `not_me`.
+    /// What happened: a device was `enrolled`, `promoted` (it may approve) or `removed`, its key was `rolled`, all were `reset`; or, for those
+    /// who administer the workspace, somebody said `not_me`, or `erased` themselves.
     what: &'static str,
     /// `type` in the push.
     r#type: NotificationType,
@@ -54,13 +54,13 @@ pub(in crate::control) struct Notice {
     /// True if another device took its place: the app was installed anew, or its push token is another device's now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replaced: bool,
-    /// Who said that it was not them.
+    /// Who said that it was not them; absent if they were erased: then the audit trail says whose erasure it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// What was not them: `enrolled`, `promoted`, `removed`, `reset`, or `request`.
     #[serde(skip_serializing_if = "Option::is_none")]
     disowned: Option<&'static str>,
-    /// The event of the request that was not them.
+    /// The event of the request that was not them; of somebody who was erased the `notice` of the erasure.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
     /// When the person said that this was not them.
@@ -93,16 +93,25 @@ impl From<NoticeEntry> for Notice {
             News::Removed { how: Removal::By(role), .. } => (None, Some(*role), false),
             News::Removed { how: Removal::Replaced, .. } => (None, None, true),
             News::Reset { by } => (None, *by, false),
-            News::Enrolled { .. } | News::Removed { how: Removal::Own, .. } | News::NotMe { .. } => (None, None, false),
+            News::Enrolled { .. }
+            | News::Rolled { .. }
+            | News::Erased
+            | News::Removed { how: Removal::Own, .. }
+            | News::NotMe { .. } => (None, None, false),
         };
         let (user, disowned, event) = match &news {
             News::NotMe { user, of: Disowned::Request { event, .. }, .. } => {
-                (Some(user), Some(Disowned::REQUEST), Some(event))
+                (user.as_ref(), Some(Disowned::REQUEST), Some(event))
             }
-            News::NotMe { user, of: Disowned::Notice { what, .. }, .. } => (Some(user), Some(what.name()), None),
-            News::Enrolled { .. } | News::Promoted { .. } | News::Removed { .. } | News::Reset { .. } => {
-                (None, None, None)
+            News::NotMe { user, of: Disowned::Notice { what, id }, .. } => {
+                (user.as_ref(), Some(what.name()), user.is_none().then_some(id))
             }
+            News::Enrolled { .. }
+            | News::Promoted { .. }
+            | News::Removed { .. }
+            | News::Reset { .. }
+            | News::Rolled { .. }
+            | News::Erased => (None, None, None),
         };
         Self {
             notice: id.as_str().to_owned(),
@@ -133,7 +142,7 @@ impl From<Page<NoticeEntry>> for NoticePage {
 /// Read what you were told about your devices
 ///
 /// Your last 30 days, newest first, page by page: which device was enrolled, may approve, was removed, and by whom. Those who administer the
-/// workspace find here who said that it was not them.
+/// workspace find here who said that it was not them, and that somebody erased themselves, as long as they do.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/notices", tag = "Devices",
     params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest notices come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Notices at most; 50 without it.")),
@@ -144,7 +153,8 @@ pub(in crate::control) async fn notices(
     part: Part,
 ) -> Result<Json<NoticePage>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
-    let page = api.policy().notices().list(&person(&member), part.before, part.limit, api.now()).await?;
+    let with_alerts = member.role >= Role::Admin;
+    let page = api.policy().notices().list(&person(&member), with_alerts, part.before, part.limit, api.now()).await?;
     Ok(Json(page.into()))
 }
 
@@ -160,23 +170,32 @@ pub(in crate::control) async fn phone_notices(
     phone: Phone,
     part: Part,
 ) -> Result<Json<NoticePage>, Problem> {
-    let page = api.policy().notices().list(&phone.person, part.before, part.limit, api.now()).await?;
+    // A phone has no sign-in that tells a role.
+    let role = api.policy().admin().known_role(&phone.person).await?;
+    let with_alerts = role.is_some_and(|role| role >= Role::Admin);
+    let page = api.policy().notices().list(&phone.person, with_alerts, part.before, part.limit, api.now()).await?;
     Ok(Json(page.into()))
 }
 
 /// Say that it was not you
 ///
 /// What a notice told: the audit trail says so, once for each notice, upstream hears of it, and the people who administer the workspace are
-/// told, once within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it. A phone that was retired may say this, and nothing else.
+/// told, once within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it.
+/// A phone that was retired may say this for a day, and nothing else; one whose person was erased too, of whatever notice, and then it
+/// concerns the erasure.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/notices/{notice}/not-me", tag = "Phones", security(("proof" = [])),
     responses((status = 200, description = "It is written down.", body = NotMe)))]
 pub(in crate::control) async fn not_me(
     State(api): State<Api>,
-    AnyPhone(phone): AnyPhone,
+    phone: AnyPhone,
     Named((_, id)): Named<(String, String)>,
 ) -> Result<Json<NotMe>, Problem> {
     let notice = event(&id).map_err(|_| no_such_notice())?;
-    let said = api.policy().notices().disown(&phone.person, &phone.device, &notice, api.now()).await?;
+    let (notices, now) = (api.policy().notices(), api.now());
+    let said = match phone {
+        AnyPhone::Known(phone) => notices.disown(&phone.person, &phone.device, &notice, now).await?,
+        AnyPhone::Erased { workspace, device } => notices.disown_erasure(&workspace, &device, now).await?,
+    };
     let said = said.ok_or_else(no_such_notice)?;
     let what_to_do = if said.alerted > 0 { ADMINS_KNOW } else { NOBODY_KNOWS };
     Ok(Json(NotMe { at: Moment(said.at), alerted: said.alerted, what_to_do }))

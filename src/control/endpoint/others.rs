@@ -154,19 +154,22 @@ pub(in crate::control) async fn remove_of_another(
 /// Retire all devices of a person
 ///
 /// For a lost phone, or a stolen session: every key is retired and nothing is enrolled. A new phone needs a ticket, or a sign-in that cannot
-/// be phished. The audit trail says who did. `If-Match` takes the tag of their devices.
+/// be phished. The audit trail says who did. Of yourself phones that may approve go only with `even_the_last=true`. `If-Match` takes the tag
+/// of their devices.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/devices/reset", tag = "People",
-    params(IfMatch),
-    responses((status = 200, description = "No device of theirs answers any more.", body = PersonReset)))]
+    params(("even_the_last" = Option<bool>, Query, description = "True, if you mean to be left without a phone that may approve."), IfMatch),
+    responses((status = 200, description = "No device of theirs answers any more.", body = PersonReset),
+        (status = 409, description = "They are your own, and one of them may approve.")))]
 pub(in crate::control) async fn reset(
     State(api): State<Api>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
+    EvenTheLast(meant): EvenTheLast,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::ResetDevices, &id).await?;
     let expected = seen(&api, &person, &if_match).await?;
-    let reset = api.policy().devices().reset(&person, &actor(&member), expected, api.now()).await?;
+    let reset = api.policy().devices().reset(&person, &actor(&member), (meant, expected), api.now()).await?;
     api.courier().tell(&person, &reset.notice, reset.told);
     let devices = reset.devices.iter().map(|device| device.as_str().to_owned()).collect();
     let answer = PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) };

@@ -84,7 +84,7 @@ pub(super) async fn stated<S: Statement>(
     jws: &str,
 ) -> Result<(Signed<S>, Keyed), Problem> {
     let statement = Unchecked::<S>::read(jws).map_err(statement_refused)?;
-    let keyed = named(api, workspace, statement.device(), |enrolled| !enrolled.retired).await?;
+    let keyed = named(api, workspace, statement.device(), |keyed| !keyed.enrolled.retired).await?;
     let keyed = keyed.ok_or(crate::people::AnswerRefusal::UnknownDevice)?;
     let verified = statement.verify(&keyed.key, &api.config().devices.public_url);
     Ok((signed_by(api, &keyed, verified, statement_refused)?, keyed))

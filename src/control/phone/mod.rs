@@ -3,8 +3,8 @@
 //! The point: a phone that is woken in the background has no sign-in, so its key alone says who calls: a proof in the header `DPoP`
 //! (RFC 9449), made for this method and address, a moment ago, and used once. [`Phone`] exists only for a proof that held. The order is the
 //! point, too: first the signature, then room, and only then is anything written, so that nobody writes who has no key, and no phone more
-//! than its room allows. It deliberately lets no retired phone in. [`AnyPhone`] may be retired: a person whose phones were all retired can
-//! still say with one of them that it was not them.
+//! than its room allows. It deliberately lets no retired phone in. [`AnyPhone`] may have been retired within a day, or its person erased: a
+//! person whose phones were all taken out of use can still say with one of them that it was not them.
 //!
 //! It fails with 401. A phone that is unknown, retired or of another workspace gets one answer. A wrong signature in the name of a phone that
 //! is there gets another, so that an app can tell a mistake of its own from the end of its enrolment; names are random UUIDs, so whoever
@@ -12,21 +12,22 @@
 pub(super) mod config;
 mod refused;
 
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-pub(super) use self::refused::statement_refused;
+pub(super) use self::refused::{sign_in_too_old, statement_refused};
 
 use super::gate::{busy, room_for};
 use super::problem::Problem;
 use super::rate::{Deaf, RoomOf};
+use super::sessions::workspace_of;
 use super::state::Api;
 use crate::event::{DeviceId, WorkspaceId};
 use crate::people::signed::{Asked, DeviceKey, Flaw, KeyOfProof, Proof, UncheckedProof};
-use crate::people::{Enrolled, Person};
+use crate::people::{Enrolled, Person, RETIRED_KEY_LIFE};
 use crate::store::Keyed;
 
 /// The header that carries a proof (RFC 9449 §4.1).
@@ -42,9 +43,14 @@ pub(super) struct Phone {
     pub(super) thumbprint: String,
 }
 
-/// The same, whether it is retired or not.
+/// The same, or one that may say that it was not its person, and nothing else.
 #[derive(Debug, Clone)]
-pub(super) struct AnyPhone(pub(super) Phone);
+pub(super) enum AnyPhone {
+    /// Of somebody: in use, or retired within [`RETIRED_KEY_LIFE`].
+    Known(Phone),
+    /// Of somebody who was erased within that time, and who it was is not known.
+    Erased { workspace: WorkspaceId, device: DeviceId },
+}
 
 /// A proof that a key made which it carries: of a phone that is to be registered, or that rolls its key. Not yet believed: what else speaks
 /// for the request stands in its body.
@@ -87,10 +93,10 @@ pub(super) async fn named(
     api: &Api,
     workspace: &WorkspaceId,
     device: &DeviceId,
-    counts: impl Fn(&Enrolled) -> bool,
+    counts: impl Fn(&Keyed) -> bool,
 ) -> Result<Option<Keyed>, Problem> {
     api.strangers().listen(workspace, device).map_err(|Deaf| busy())?;
-    let keyed = api.policy().devices().keyed(workspace, device).await?.filter(|keyed| counts(&keyed.enrolled));
+    let keyed = api.policy().devices().keyed(workspace, device).await?.filter(|keyed| counts(keyed));
     if keyed.is_none() {
         api.strangers().failed();
     }
@@ -131,7 +137,9 @@ impl FromRequestParts<Api> for Phone {
         if let Some(phone) = parts.extensions.get::<Self>() {
             return Ok(phone.clone());
         }
-        let phone = proved(parts, api, |enrolled| !enrolled.retired).await?;
+        let named = Named::read(parts, api).await?;
+        let keyed = named.look(api, |keyed| !keyed.enrolled.retired).await?.ok_or_else(unknown_phone)?;
+        let phone = named.prove(parts, api, keyed).await?;
         parts.extensions.insert(phone.clone());
         Ok(phone)
     }
@@ -144,26 +152,56 @@ impl FromRequestParts<Api> for AnyPhone {
         if let Some(phone) = parts.extensions.get::<Self>() {
             return Ok(phone.clone());
         }
-        let phone = Self(proved(parts, api, |_| true).await?);
+        let (named, now) = (Named::read(parts, api).await?, api.now());
+        let lives = |keyed: &Keyed| keyed.retired_at.is_none_or(|at| now.since(at) <= RETIRED_KEY_LIFE);
+        let phone = match named.look(api, lives).await? {
+            Some(keyed) => Self::Known(named.prove(parts, api, keyed).await?),
+            None => named.prove_erased(parts, api).await?,
+        };
         parts.extensions.insert(phone.clone());
         Ok(phone)
     }
 }
 
-/// The phone whose proof the request carries, if it is `known`.
-async fn proved(parts: &mut Parts, api: &Api, known: impl Fn(&Enrolled) -> bool) -> Result<Phone, Problem> {
-    let proof = read(api, &parts.headers)?;
-    let KeyOfProof::Of(device) = proof.key() else { return Err(bad_proof(api, Flaw::Key)) };
-    let path = RawPathParams::from_request_parts(parts, api).await.map_err(|_| unknown_phone())?;
-    let workspace = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
-    let workspace = workspace.and_then(|id| WorkspaceId::new(id).ok()).ok_or_else(unknown_phone)?;
-    let keyed = named(api, &workspace, &device, known).await?.ok_or_else(unknown_phone)?;
-    let made_for = (parts.method.as_str(), parts.uri.path());
-    let verified = verify(api, proof, &keyed.key, made_for, None);
-    let proof = signed_by(api, &keyed, verified, |flaw| bad_proof(api, flaw))?;
-    spend(api, &proof).await?;
-    let thumbprint = proof.key.thumbprint();
-    Ok(Phone { person: keyed.person, device, enrolled: keyed.enrolled, thumbprint })
+/// Whose proof a request carries, as it says itself.
+struct Named {
+    proof: UncheckedProof,
+    workspace: WorkspaceId,
+    device: DeviceId,
+}
+
+impl Named {
+    async fn read(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let proof = read(api, &parts.headers)?;
+        let KeyOfProof::Of(device) = proof.key() else { return Err(bad_proof(api, Flaw::Key)) };
+        let workspace = workspace_of(parts, api).await.ok_or_else(unknown_phone)?;
+        Ok(Self { proof, workspace, device })
+    }
+
+    async fn look(&self, api: &Api, counts: impl Fn(&Keyed) -> bool) -> Result<Option<Keyed>, Problem> {
+        named(api, &self.workspace, &self.device, counts).await
+    }
+
+    /// The phone, if the proof is by its key.
+    async fn prove(self, parts: &Parts, api: &Api, keyed: Keyed) -> Result<Phone, Problem> {
+        let made_for = (parts.method.as_str(), parts.uri.path());
+        let verified = verify(api, self.proof, &keyed.key, made_for, None);
+        let proof = signed_by(api, &keyed, verified, |flaw| bad_proof(api, flaw))?;
+        spend(api, &proof).await?;
+        let thumbprint = proof.key.thumbprint();
+        Ok(Phone { person: keyed.person, device: self.device, enrolled: keyed.enrolled, thumbprint })
+    }
+
+    /// The phone of somebody who was erased, if the proof is by its key.
+    async fn prove_erased(self, parts: &Parts, api: &Api) -> Result<AnyPhone, Problem> {
+        let Self { proof, workspace, device } = self;
+        let key = api.policy().devices().erased(&workspace, &device, api.now()).await?.ok_or_else(unknown_phone)?;
+        let verified = verify(api, proof, &key, (parts.method.as_str(), parts.uri.path()), None);
+        let proof = verified.map_err(|flaw| bad_proof(api, flaw))?;
+        room_for(api, &RoomOf::ErasedPhone(workspace.clone(), device.clone()))?;
+        spend(api, &proof).await?;
+        Ok(AnyPhone::Erased { workspace, device })
+    }
 }
 
 impl FromRequestParts<Api> for Carried {
@@ -185,7 +223,7 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
     }
 }
 
-/// The same, whether it is retired or not.
+/// The same, of a phone that may say that it was not its person.
 pub(super) async fn admit_any(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match AnyPhone::from_request_parts(&mut parts, &api).await {

@@ -28,6 +28,11 @@ fn wrong(sentence: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-body", "Wrong body", sentence)
 }
 
+/// Somebody has to sign in again for what they want.
+pub(in crate::control) fn sign_in_too_old(sentence: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "sign-in-too-old", "Sign in again", sentence)
+}
+
 /// What may be used once and does not count.
 fn spent(what: Spent, sentence: String) -> Problem {
     match what {
@@ -129,7 +134,7 @@ impl From<PromotionRefusal> for Problem {
             PromotionRefusal::DigitsWrong { left } => {
                 conflict("digits-wrong", "Wrong digits", sentence).with("left", left)
             }
-            PromotionRefusal::SignInTooOld => forbidden("sign-in-too-old", "Sign in again"),
+            PromotionRefusal::SignInTooOld => sign_in_too_old(&sentence),
             PromotionRefusal::SignInAlone => forbidden("sign-in-alone", "Signing in is not enough"),
         }
     }

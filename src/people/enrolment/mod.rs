@@ -97,6 +97,11 @@ impl EnrolmentRules {
         self.ways.contains(&way)
     }
 
+    /// Whether somebody signed in a moment ago. An issuer that does not say when says nothing.
+    pub fn is_fresh(&self, signed_in: Option<Timestamp>, now: Timestamp) -> bool {
+        signed_in.is_some_and(|at| now.since(at) <= self.sign_in_max_age)
+    }
+
     /// What is wrong with it, for the operator; each sentence begins with its key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -335,6 +340,11 @@ pub fn judge_removal(device: Option<&Enrolled>, approvers: u32, meant: bool) -> 
         }
         _ => Err(ChangeRefusal::NoSuchDevice),
     }
+}
+
+/// The rule of resetting: whoever resets themselves must mean it where an approver goes with it, as with removing the last one.
+pub fn judge_reset(approvers: u32, oneself: bool, meant: bool) -> Result<(), ChangeRefusal> {
+    if oneself && approvers > 0 && !meant { Err(ChangeRefusal::LastApprover) } else { Ok(()) }
 }
 
 impl Enrolled {

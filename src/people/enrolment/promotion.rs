@@ -154,8 +154,8 @@ fn judge(
         }
         Evidence::SignIn { phishing_resistant, at, had_approver } => {
             let way = judge_sign_in(rules, *phishing_resistant, *had_approver)?;
-            let fresh = |at: &Timestamp| now.since(*at) <= rules.sign_in_max_age;
-            at.filter(fresh).map(|_| PromotionJudgement::Promote(way)).ok_or(PromotionRefusal::SignInTooOld)
+            let fresh = rules.is_fresh(*at, now);
+            if fresh { Ok(PromotionJudgement::Promote(way)) } else { Err(PromotionRefusal::SignInTooOld) }
         }
     }
 }

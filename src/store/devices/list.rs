@@ -4,7 +4,7 @@ use super::row::{device_id, enrolled, of_device};
 use crate::event::{DeviceId, Timestamp, UserId, WorkspaceId};
 use crate::people::enrolment::{DeviceKind, OwnDevice, Pushes, Way, token_end};
 use crate::people::signed::DeviceKey;
-use crate::people::{DeviceState, Enrolled, Permission, Person};
+use crate::people::{DeviceState, Enrolled, Permission, Person, RETIRED_KEY_LIFE};
 use crate::policy::Token;
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Row};
@@ -23,6 +23,8 @@ pub struct Keyed {
     pub key: DeviceKey,
     /// What it may do. A retired one is told apart here, and answers nothing.
     pub enrolled: Enrolled,
+    /// Since when it is retired.
+    pub retired_at: Option<Timestamp>,
     /// Whether pushes reach it.
     pub reachable: bool,
 }
@@ -37,6 +39,21 @@ impl Devices {
         let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(|error| unavailable(&error))?;
         let [row] = rows.as_slice() else { return Ok(None) };
         keyed(row, workspace, device).map(Some).map_err(|error| unavailable(&error))
+    }
+
+    /// The key of a phone whose person was erased a moment ago, without the person: it may still say that this was not them.
+    pub async fn erased(
+        &self,
+        workspace: &WorkspaceId,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> Result<Option<DeviceKey>, Unavailable> {
+        const READ: &str = "SELECT key_jwk FROM erased_keys WHERE workspace = $1 AND device = $2 AND erased_at >= $3";
+        let oldest = Arg::Int(now.minus(RETIRED_KEY_LIFE).as_millis());
+        let args = [Arg::Text(workspace.as_str()), Arg::Text(device.as_str()), oldest];
+        let rows = self.inner.store.database.rows(READ.into(), &args).await;
+        let read = rows.and_then(|rows| rows.first().map(|row| key(row.text(0)?)).transpose());
+        read.map_err(|error| unavailable(&error))
     }
 
     /// A person's devices that are not retired, in the order of their enrolment, with the version that they have together with the
@@ -83,14 +100,18 @@ impl Devices {
 
 fn keyed(row: &Row, workspace: &WorkspaceId, device: &DeviceId) -> Result<Keyed, sqlx::Error> {
     let user = UserId::new(row.text(3)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    let key = DeviceKey::from_jwk(row.text(4)?).map_err(|flaw| sqlx::Error::Decode(Box::new(flaw)))?;
     Ok(Keyed {
         person: Person { workspace: workspace.clone(), user },
         device: device.clone(),
-        key,
+        key: key(row.text(4)?)?,
         enrolled: enrolled(row)?,
+        retired_at: row.maybe_int(2)?.map(Timestamp),
         reachable: row.maybe_int(5)?.is_some(),
     })
+}
+
+fn key(jwk: &str) -> Result<DeviceKey, sqlx::Error> {
+    DeviceKey::from_jwk(jwk).map_err(|flaw| sqlx::Error::Decode(Box::new(flaw)))
 }
 
 /// Reads twenty columns, in the order of [`Devices::list`].

@@ -212,7 +212,8 @@ fn of_installation(installation: &Installation) -> [Arg<'_>; 3] {
 impl Work {
     async fn same_key(&mut self, person: &Person, thumbprint: &str) -> Result<Option<SameKey>, sqlx::Error> {
         const READ: &str = "SELECT user_id, id, retired_at FROM enrolments WHERE workspace = $1 AND key_thumbprint = $2
-            UNION ALL SELECT user_id, device, rolled_at FROM rolled_keys WHERE workspace = $1 AND thumbprint = $2";
+            UNION ALL SELECT user_id, device, rolled_at FROM rolled_keys WHERE workspace = $1 AND thumbprint = $2
+            UNION ALL SELECT '', '', erased_at FROM erased_keys WHERE workspace = $1 AND thumbprint = $2";
         let [workspace, _] = of(person);
         let mut found = None;
         for row in &self.tx.rows(READ.into(), &[workspace, Arg::Text(thumbprint)]).await? {

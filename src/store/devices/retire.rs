@@ -3,8 +3,8 @@ use super::row::{device_id, of_device};
 use super::{Announced, Devices};
 use crate::delivery::Notice;
 use crate::event::{DeviceId, Timestamp};
-use crate::people::enrolment::{ChangeRefusal, is_name, judge_removal};
-use crate::people::{Actor, ActorRole, Audited, News, Person, Removal};
+use crate::people::enrolment::{ChangeRefusal, is_name, judge_removal, judge_reset};
+use crate::people::{Actor, Audited, News, Person, Removal};
 use crate::policy::Installation;
 use crate::seam::Unavailable;
 use crate::store::database::Arg;
@@ -107,31 +107,25 @@ impl Devices {
         Ok(Removed { approvers_left, notice, told, version, announced })
     }
 
-    /// Retires every device of a person, and whatever was given out to enrol one. It enrols nothing. The trail hears of it.
+    /// Retires every device of a person, and whatever was given out to enrol one. It enrols nothing. The trail hears of it. Of oneself the
+    /// last approver goes with it only if that is `meant`.
     pub async fn reset(
         &self,
         person: &Person,
         by: &Actor,
-        expected: Option<u64>,
+        (meant, expected): (bool, Option<u64>),
         now: Timestamp,
     ) -> Result<Reset, Failure<ChangeRefusal>> {
-        const FORGET: [&str; 2] = [
-            "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
-            "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
-        ];
         let attempt = || async {
             let mut work = self.work().await?;
             let version = work.hold_expected(person, expected).await?;
+            let oneself = by.another_than(&person.user).is_none();
+            judge_reset(work.approvers(person).await?, oneself, meant).map_err(Trouble::Refused)?;
             let (devices, told) = (work.enrolled_ids(person).await?, work.ringing(person).await?);
-            for device in &devices {
-                work.retire(person, device, now).await?;
-            }
-            for sql in FORGET {
-                work.tx.execute(sql.into(), &of(person)).await?;
-            }
+            work.retire_people(&person.workspace, std::slice::from_ref(&person.user), now).await?;
             work.audit(&person.workspace, by, now, Audited::PersonReset { user: person.user.clone() }).await?;
-            let another = (by.id != person.user || by.role == ActorRole::Operator).then_some(by.role);
-            let notice = work.notify(person, &News::Reset { by: another }, None, now).await?;
+            let by = by.another_than(&person.user);
+            let notice = work.notify(person, &News::Reset { by }, None, now).await?;
             Ok(((devices, notice, told, version), work))
         };
         let ((devices, notice, told, version), announced) = self.settle(attempt).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::row::of_device;
 use super::{Announced, Devices};
 use crate::event::Timestamp;
+use crate::people::News;
 use crate::people::enrolment::{RollRefusal, judge_roll};
 use crate::people::signed::{KeyRoll, Proof, Signed};
 use crate::store::database::Arg;
@@ -22,7 +23,8 @@ impl Devices {
         now: Timestamp,
     ) -> Result<Announced, Failure<RollRefusal>> {
         const KNOWN: &str = "SELECT 1 FROM enrolments WHERE workspace = $1 AND key_thumbprint = $2
-            UNION ALL SELECT 1 FROM rolled_keys WHERE workspace = $1 AND thumbprint = $2";
+            UNION ALL SELECT 1 FROM rolled_keys WHERE workspace = $1 AND thumbprint = $2
+            UNION ALL SELECT 1 FROM erased_keys WHERE workspace = $1 AND thumbprint = $2";
         const ROLLED: &str = "SELECT count(*) FROM rolled_keys
             WHERE workspace = $1 AND user_id = $2 AND device = $3 AND rolled_at > $4";
         const ROLL: &str = "UPDATE enrolments SET key_jwk = $4, key_thumbprint = $5
@@ -50,6 +52,7 @@ impl Devices {
             let old = Arg::Text(&roll.key_thumbprint);
             work.tx.execute(ROLL.into(), &[workspace, user, id, Arg::Text(&jwk), Arg::Text(&thumbprint)]).await?;
             work.tx.execute(REMEMBER.into(), &[workspace, user, id, old, Arg::Int(now.as_millis())]).await?;
+            work.notify(person, &News::Rolled { device: device.clone() }, None, now).await?;
             Ok(((), work))
         };
         self.settle(attempt).await.map(|((), announced)| announced)

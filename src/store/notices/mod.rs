@@ -5,10 +5,13 @@
 //! was just retired has no such place any more, so whoever retired it brings it the news.
 //!
 //! It deliberately asks no policy and no preference: this is people's own security. It fails by [`Unavailable`].
+mod admins;
+mod buried;
 mod not_me;
 mod row;
 
 pub use not_me::NotMe;
+pub(super) use row::NOBODY;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +41,12 @@ impl Notices {
         Self { inner, alert_every }
     }
 
-    /// What a person was told in the last 30 days, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`.
+    /// What a person was told in the last 30 days, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`. What they
+    /// were told as one who administers the workspace comes `with_alerts` only.
     pub async fn list(
         &self,
         person: &Person,
+        with_alerts: bool,
         before: Option<Cursor>,
         limit: usize,
         now: Timestamp,
@@ -51,12 +56,13 @@ impl Notices {
                 n.not_me_at, n.not_me_by, e.name, e.model
             FROM notices n LEFT JOIN enrolments e
                 ON e.workspace = n.workspace AND e.user_id = n.user_id AND e.id = n.device AND n.about_user IS NULL
-            WHERE n.workspace = $1 AND n.user_id = $2 AND n.seq < $3 AND n.at >= $4 ORDER BY n.seq DESC LIMIT $5";
+            WHERE n.workspace = $1 AND n.user_id = $2 AND n.seq < $3 AND n.at >= $4 AND (n.about_user IS NULL OR $6 = 1)
+            ORDER BY n.seq DESC LIMIT $5";
         let limit = limit.clamp(1, PAGE_MAX);
         let before = Arg::Int(before.map_or(i64::MAX, |cursor| cursor.number));
         let [workspace, user] = of(person);
         let oldest = Arg::Int(now.minus(NOTICES_KEPT).as_millis());
-        let args = [workspace, user, before, oldest, Arg::Int(limit as i64 + 1)];
+        let args = [workspace, user, before, oldest, Arg::Int(limit as i64 + 1), Arg::Int(with_alerts.into())];
         let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(|error| unavailable(&error))?;
         let read: Result<Vec<_>, sqlx::Error> =
             rows.iter().map(|row| Ok((Cursor { at: 0, number: row.int(0)? }, entry(row)?))).collect();
@@ -65,7 +71,7 @@ impl Notices {
 }
 
 /// What pushes say of it.
-fn notice(workspace: &WorkspaceId, news: &News, at: Timestamp) -> Result<Notice, sqlx::Error> {
+pub(super) fn notice(workspace: &WorkspaceId, news: &News, at: Timestamp) -> Result<Notice, sqlx::Error> {
     let id = EventId::new(uuid::Uuid::new_v4().to_string());
     Ok(Notice {
         workspace: workspace.clone(),

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use super::row::what;
 use super::{Notices, notice};
-use crate::event::{DeviceId, EventId, NotificationType, Timestamp, UserId};
+use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
 use crate::people::codec::{Told, What, encode_decision};
-use crate::people::{ALERTED_MAX, Actor, ActorRole, Audited, Disowned, News, Person, RequestId, Role};
+use crate::people::{Actor, ActorRole, Audited, Disowned, News, Person, RequestId};
 use crate::seam::{OutboxRecord, OutboxTopic, Unavailable};
 use crate::store::database::{Arg, Sql};
 use crate::store::error::unavailable;
 use crate::store::preferences::of;
-use crate::store::settings::unknown;
 use crate::store::telemetry;
 use crate::store::work::{Touched, Work, again_if_raced};
 
@@ -25,7 +24,7 @@ use crate::store::work::{Touched, Work, again_if_raced};
 pub struct NotMe {
     /// When they said so first.
     pub at: Timestamp,
-    /// How many people were told who may help, of this or of another word of the same window: [`ALERTED_MAX`] at most.
+    /// How many people were told who may help, of this or of another word of the same window: [`crate::people::ALERTED_MAX`] at most.
     pub alerted: u32,
 }
 
@@ -128,9 +127,8 @@ impl Work {
         Ok(())
     }
 
-    /// Tells those who are known as owner, super admin or admin of the workspace that somebody said it was not them: who was here last first,
-    /// [`ALERTED_MAX`] at most, and not the person, who knows. Where they were told of the like within the window, nobody is told again.
-    /// Returns how many know.
+    /// Tells those who administer the workspace that somebody said it was not them. Where they were told of the like within the window, nobody
+    /// is told again. Returns how many know.
     pub(in crate::store) async fn alert(
         &mut self,
         person: &Person,
@@ -142,35 +140,8 @@ impl Work {
         if alerted > 0 {
             return Ok(alerted);
         }
-        const ADMINS: &str = "SELECT user_id FROM known_roles
-            WHERE workspace = $1 AND role IN ('owner', 'super_admin', 'admin') AND user_id <> $2 ORDER BY seen_at DESC, user_id LIMIT $3";
-        let [workspace, user] = crate::store::preferences::of(person);
-        let rows = self.tx.rows(ADMINS.into(), &[workspace, user, Arg::Int(ALERTED_MAX as i64 + 1)]).await?;
-        if rows.len() > ALERTED_MAX {
-            telemetry::more_admins_than_alerted(ALERTED_MAX);
-        }
-        let admins = rows.iter().take(ALERTED_MAX).map(|row| {
-            let id = UserId::new(row.text(0)?);
-            id.map_err(|error| sqlx::Error::Decode(Box::new(error)))
-        });
-        let admins: Vec<UserId> = admins.collect::<Result<_, _>>()?;
-        let news = News::NotMe { user: person.user.clone(), device: device.clone(), of };
+        let news = News::NotMe { user: Some(person.user.clone()), device: device.clone(), of };
         let notice = notice(&person.workspace, &news, at)?;
-        for admin in &admins {
-            self.put_notice(admin, &notice, &news).await?;
-        }
-        for (user, device) in self.living(&person.workspace, &admins.iter().collect::<Vec<_>>()).await? {
-            self.tell_device(&notice, &user, &device).await?;
-        }
-        Ok(u32::try_from(admins.len()).unwrap_or(u32::MAX))
-    }
-
-    /// A person's role as of their last sign-in; unknown counts as user.
-    async fn role_of(&mut self, person: &Person) -> Result<Role, sqlx::Error> {
-        const READ: &str = "SELECT role FROM known_roles WHERE workspace = $1 AND user_id = $2";
-        let rows = self.tx.rows(READ.into(), &of(person)).await?;
-        let Some(row) = rows.first() else { return Ok(Role::User) };
-        let name = row.text(0)?;
-        Role::from_name(name).ok_or_else(|| unknown("role", name))
+        self.tell_admins(Some(&person.user), &notice, &news).await
     }
 }

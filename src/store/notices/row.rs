@@ -5,13 +5,18 @@ use crate::people::{ActorRole, Disowned, News, NoticeEntry, Removal};
 use crate::store::database::{Arg, Row};
 use crate::store::settings::{kind, unknown};
 
+/// Under `about_user`, of somebody of whom nothing is kept.
+pub(in crate::store) const NOBODY: &str = "";
 /// Under `way`, of a device whose place another one took.
 const REPLACED: &str = "replaced";
 
 /// about_user, device, way, by_role, disowned, event.
 pub(super) fn columns(news: &News) -> [Arg<'_>; 6] {
     let (user, way, by, disowned, event) = match news {
-        News::Enrolled { .. } | News::Removed { how: Removal::Own, .. } => (None, None, None, None, None),
+        News::Enrolled { .. } | News::Rolled { .. } | News::Removed { how: Removal::Own, .. } => {
+            (None, None, None, None, None)
+        }
+        News::Erased => (Some(NOBODY), None, None, None, None),
         News::Promoted { way, .. } => (None, Some(way.name()), None, None, None),
         News::Removed { how: Removal::By(role), .. } => (None, None, Some(role.name()), None, None),
         News::Removed { how: Removal::Replaced, .. } => (None, Some(REPLACED), None, None, None),
@@ -21,7 +26,8 @@ pub(super) fn columns(news: &News) -> [Arg<'_>; 6] {
                 Disowned::Notice { id, .. } => id,
                 Disowned::Request { event, .. } => event,
             };
-            (Some(user.as_str()), None, None, Some(of.name()), Some(event.as_str()))
+            let user = user.as_ref().map_or(NOBODY, UserId::as_str);
+            (Some(user), None, None, Some(of.name()), Some(event.as_str()))
         }
     };
     [user, news.device().map(DeviceId::as_str), way, by, disowned, event].map(Arg::MaybeText)
@@ -64,9 +70,11 @@ fn news(row: &Row, kind: NotificationType) -> Result<News, sqlx::Error> {
         }
         SystemNotice::Reset => News::Reset { by: by.map(role).transpose()? },
         SystemNotice::NotMe => {
-            let user = UserId::new(row.text(5)?).map_err(bad_id)?;
-            News::NotMe { user, device: device()?, of: disowned(row, kind)? }
+            let user = Some(row.text(5)?).filter(|user| *user != NOBODY).map(UserId::new).transpose();
+            News::NotMe { user: user.map_err(bad_id)?, device: device()?, of: disowned(row, kind)? }
         }
+        SystemNotice::Rolled => News::Rolled { device: device()? },
+        SystemNotice::Erased => News::Erased,
         // Its own writer keeps no row.
         SystemNotice::Guard => return Err(unknown("notice", SystemNotice::Guard.name())),
     })

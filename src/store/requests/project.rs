@@ -42,6 +42,7 @@ impl Requests {
         if !work.tx.rows(KNOWN.into(), &of(&id)).await?.is_empty() {
             return Ok((Projected::Known, Touched::default()));
         }
+        work.keep_from_erasure(&new.person).await?;
         if work.erased_since(&new.person, new.occurred_at).await? {
             // Nobody is asked, nothing of it is kept but ids, and upstream hears that.
             let origin = Origin { record_key: new.record_key.clone(), traceparent: new.traceparent.clone() };

@@ -17,6 +17,7 @@ mod reach;
 mod requests;
 mod roles;
 mod self_test;
+mod sessions;
 mod strangers;
 mod support;
 mod told;

@@ -159,8 +159,8 @@ async fn an_erasure_reaches_redis_and_every_process() {
     let has_token = |copy: &[u8]| copy.windows(8).any(|bytes| bytes == b"token-d1");
     assert!(has_token(&copy_of_ada(&place).await));
 
-    let announced = api.admin().erase(&person("acme", "ada"), &admin("root"), after(9)).await.unwrap();
-    assert_eq!(announced, Announced::Everywhere);
+    let erased = api.admin().erase(&person("acme", "ada"), &admin("root"), after(9)).await.unwrap();
+    assert_eq!(erased.announced, Announced::Everywhere);
     assert!(!has_token(&copy_of_ada(&place).await));
     until("the worker's memory", SOON, async || {
         ask(&worker, "acme", &["ada"]).await.unwrap();

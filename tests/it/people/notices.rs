@@ -30,7 +30,7 @@ fn to<const N: usize>(phones: [&Phone; N], what: SystemNotice) -> BTreeSet<(Stri
 
 /// What a person was told, newest first.
 pub async fn list(policy: &Policy, person: &Person) -> Vec<News> {
-    let page = policy.notices().list(person, None, 50, after(60)).await.unwrap();
+    let page = policy.notices().list(person, true, None, 50, after(60)).await.unwrap();
     page.items.into_iter().map(|entry| entry.news).collect()
 }
 
@@ -46,8 +46,8 @@ over_both! {
         assert_eq!(list(&policy, &person("acme", "bob")).await, []);
     }
 
-    /// A second phone is enrolled and promoted: the first one hears of both, for a day; the second one and everybody else's of neither. To
-    /// report anew, to be reached and to roll a key are no enrolments.
+    /// A second phone is enrolled and promoted: the first one hears of both, for a day; the second one and everybody else's of neither. That
+    /// its key rolls is told, too; to report anew and to be reached are no news.
     async fn a_second_phone_is_told_of_on_the_first(policy: Policy) {
         let (ada, bob) = (person("acme", "ada"), person("acme", "bob"));
         let (first, mut second) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
@@ -61,16 +61,18 @@ over_both! {
         assert_eq!((job.r#type(), job.body.is_none()), (wire::NotificationType::TrustedDevice, true));
         let moments = [job.occurred_at.unwrap(), job.expires_at.unwrap()].map(|at| at.seconds);
         assert_eq!(moments, [after(1), after(1).plus(NOTICE_LIFE)].map(|at| at.as_secs()));
-        let listed = policy.notices().list(&ada, None, 1, after(1)).await.unwrap().items.remove(0);
+        let listed = policy.notices().list(&ada, true, None, 1, after(1)).await.unwrap().items.remove(0);
         assert_eq!((listed.id.as_str(), listed.at, listed.not_me), (job.event_id.as_str(), after(1), None));
         assert_eq!(listed.device, Some(("My phone".to_owned(), "Pixel 8".to_owned())));
 
         second.reach(&policy, &ada, &registered.reach.unwrap(), after(1)).await;
         assert!(second.register(&policy, &ada, after(2)).await.unwrap().again);
+        assert_eq!(told(&policy).await, BTreeSet::new());
         let next = second.with_new_key();
         let roll = second.roll(&policy, &ada, &next).await;
         policy.devices().roll(&roll, &next.proof(None), after(2)).await.unwrap();
-        assert_eq!(told(&policy).await, BTreeSet::new());
+        assert_eq!(told(&policy).await, to([&first], SystemNotice::Rolled));
+        assert_eq!(list(&policy, &ada).await[0], News::Rolled { device: second.id().clone() });
         next.sign_in(&policy, &ada, (true, after(3)), &[Way::PhishingResistant], after(3)).await.unwrap();
         assert_eq!(told(&policy).await, to([&first], SystemNotice::Promoted));
         next.sign_in(&policy, &ada, (true, after(3)), &[Way::PhishingResistant], after(3)).await.unwrap();
@@ -91,7 +93,7 @@ over_both! {
         assert_eq!((&gone.device, gone.to.token.expose(), gone.locale.as_str()), (second.id(), "token-2", "en-US"));
         let how = Removal::By(ActorRole::Of(Role::Admin));
         assert_eq!(list(&policy, &ada).await[0], News::Removed { device: second.id().clone(), how });
-        let listed = policy.notices().list(&ada, None, 1, after(1)).await.unwrap().items.remove(0);
+        let listed = policy.notices().list(&ada, true, None, 1, after(1)).await.unwrap().items.remove(0);
         assert_eq!((removed.notice.id, removed.notice.what), (listed.id, SystemNotice::Removed));
 
         policy.devices().remove(&ada, third.id(), None, (false, None), after(2)).await.unwrap();
@@ -107,13 +109,13 @@ over_both! {
         let (first, mut second) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
         second.enrol(&policy, &ada, AT).await;
         told(&policy).await;
-        let reset = policy.devices().reset(&ada, &admin("root"), None, after(1)).await.unwrap();
+        let reset = policy.devices().reset(&ada, &admin("root"), (false, None), after(1)).await.unwrap();
         assert_eq!(told(&policy).await, BTreeSet::new());
         let named: BTreeSet<_> = reset.told.iter().map(|told| (told.device.clone(), told.to.token.expose().to_owned())).collect();
         assert_eq!(named, BTreeSet::from([(first.id().clone(), "token-1".to_owned()), (second.id().clone(), "token-2".to_owned())]));
         assert_eq!((reset.notice.what, reset.notice.until), (SystemNotice::Reset, after(1).plus(NOTICE_LIFE)));
         assert_eq!(list(&policy, &ada).await[0], News::Reset { by: Some(ActorRole::Of(Role::Admin)) });
-        policy.devices().reset(&ada, &admin("ada"), None, after(2)).await.unwrap();
+        policy.devices().reset(&ada, &admin("ada"), (true, None), after(2)).await.unwrap();
         assert_eq!(list(&policy, &ada).await[0], News::Reset { by: None });
     }
 
@@ -167,7 +169,7 @@ over_both! {
         assert_eq!(all.len(), 3);
         let (mut read, mut before) = (Vec::new(), None);
         loop {
-            let page = policy.notices().list(&ada, before, 2, after(60)).await.unwrap();
+            let page = policy.notices().list(&ada, true, before, 2, after(60)).await.unwrap();
             read.extend(page.items.into_iter().map(|entry| entry.news));
             match page.next {
                 Some(next) => before = Cursor::parse(&next.to_text()),
@@ -175,7 +177,7 @@ over_both! {
             }
         }
         assert_eq!(read, all);
-        let late = policy.notices().list(&ada, None, 9, AT.plus(NOTICES_KEPT + Duration::from_millis(1))).await.unwrap();
+        let late = policy.notices().list(&ada, true, None, 9, AT.plus(NOTICES_KEPT + Duration::from_millis(1))).await.unwrap();
         assert_eq!(late.items.into_iter().map(|entry| entry.news).collect::<Vec<_>>(), all[..1]);
         assert!(policy.admin().sweep(AT.plus(NOTICES_KEPT + Duration::from_millis(1))).await.unwrap() >= 2);
         assert_eq!(list(&policy, &ada).await, all[..1]);

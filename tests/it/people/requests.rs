@@ -6,6 +6,7 @@ use watchbell::people::{
 };
 use watchbell::store::{Failure, Policy, Projected};
 
+use super::phones::Phone;
 use super::support::{after, answer, enrol_ada, heard, id_of, published, sign_in};
 use crate::store_support::{AT, Place, over_both, person};
 
@@ -132,6 +133,26 @@ over_both! {
         let (device, installation) = (DeviceId::new("d1").unwrap(), crate::store_support::installation("token-d1"));
         policy.remove_token(&DeadToken { workspace: ada.workspace, user: ada.user, device, installation, since: AT }).await.unwrap();
         policy.requests().decide(&answer(&event, "d1", Verb::Approve, None), AT).await.unwrap();
+    }
+
+    /// A phone whose token died is not reached any more, and may not be promoted before a push reached it again.
+    async fn a_dead_token_reaches_nobody(policy: Policy) {
+        use watchbell::people::enrolment::{PromotionRefusal, Way};
+        use watchbell::seam::{DeadToken, PolicySource as _};
+        let ada = person("acme", "ada");
+        let mut phone = Phone::new("token-1");
+        phone.enrol(&policy, &ada, AT).await;
+        let reachable = async || policy.devices().keyed(&ada.workspace, phone.id()).await.unwrap().unwrap().reachable;
+        assert!(reachable().await);
+        let (device, installation) = (phone.id().clone(), crate::store_support::installation("token-1"));
+        let dead = DeadToken { workspace: ada.workspace.clone(), user: ada.user.clone(), device, installation, since: AT };
+        policy.remove_token(&dead).await.unwrap();
+        assert!(!reachable().await);
+        let promoted = phone.sign_in(&policy, &ada, (true, AT), &Way::ALL, AT).await;
+        assert_eq!(promoted.err(), Some(Failure::Refused(PromotionRefusal::NotReachable)));
+        let pushed = policy.devices().report(&ada, phone.id(), &phone.thumbprint(), &phone.registrant().report, AT).await.unwrap().0;
+        phone.reach(&policy, &ada, &pushed.unwrap(), AT).await;
+        assert!(reachable().await);
     }
 
     /// Wrong numbers count over all devices that may approve; the third denies, with no statement, and the right one comes too late.

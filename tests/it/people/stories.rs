@@ -112,7 +112,7 @@ over_both! {
         let (ada, devices) = (person("acme", "ada"), policy.devices());
         let lost = approver(&policy, &ada, "token-1").await;
         let before = devices.ticket(&ada, &admin("root"), None, AT).await.unwrap().0;
-        let reset = devices.reset(&ada, &admin("root"), None, after(1)).await.unwrap();
+        let reset = devices.reset(&ada, &admin("root"), (false, None), after(1)).await.unwrap();
         let told: Vec<_> = reset.told.iter().map(|told| (&told.device, &told.to)).collect();
         assert_eq!((reset.devices.as_slice(), told), (&[lost.id().clone()][..], vec![(lost.id(), &installation("token-1"))]));
         assert_eq!(rings(&policy, "ada").await, Vec::<String>::new());

@@ -1,0 +1,160 @@
+//! How a person is erased, and what of them is left.
+//!
+//! The point: nothing about them stays but ids where ids are needed, and nobody is erased in silence. Their phones are told, as after a
+//! reset; who erases themselves alerts those who administer the workspace. Whoever has somebody's session could otherwise retire all of
+//! their phones and wipe the traces with one call. The sessions end with it, and the keys never count again.
+//!
+//! Deliberately not here: who may erase whom. It fails by [`Unavailable`]; then it may have been done, and doing it again is harmless.
+use super::admin::{Admin, Announced};
+use super::database::{Arg, Sql};
+use super::devices::Silenced;
+use super::error::unavailable;
+use super::notices::{NOBODY, notice};
+use super::preferences::of;
+use super::work::{Touched, Work, again_if_raced};
+use crate::delivery::Notice;
+use crate::event::{EventId, Timestamp};
+use crate::people::{Actor, Audited, News, Person, RETIRED_KEY_LIFE};
+use crate::seam::Unavailable;
+
+/// A person who was erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// What their phones are told of it.
+    pub notice: Notice,
+    /// The phones that pushes had somewhere to go for: each has to be told, and may answer that it was not its person.
+    pub told: Vec<Silenced>,
+    /// Who knows of it.
+    pub announced: Announced,
+}
+
+impl Admin {
+    /// Erases everything about a person but ids: those in the audit trail; their version, by which caches know that what they hold is
+    /// old; for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew; and the thumbprints of their
+    /// keys, without the person. What awaits their answer is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is
+    /// remembered that they were erased, so that what Kafka holds from before brings nothing back. What others were told about them stays
+    /// with these, without their id.
+    ///
+    /// [`REQUESTS_KEPT`]: super::REQUESTS_KEPT
+    /// [`ERASED_KEPT`]: super::ERASED_KEPT
+    pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Erased, Unavailable> {
+        let erased = again_if_raced(|| self.try_erase(person, actor, at)).await;
+        let (notice, told, touched) = erased.map_err(|error| unavailable(&error))?;
+        if let Some(redis) = &self.inner.redis {
+            redis.forget_guard(person).await;
+        }
+        Ok(Erased { notice, told, announced: self.inner.announce(&touched).await })
+    }
+
+    async fn try_erase(
+        &self,
+        person: &Person,
+        actor: &Actor,
+        at: Timestamp,
+    ) -> Result<(Notice, Vec<Silenced>, Touched), sqlx::Error> {
+        let mut work = self.inner.store.database.work().await?;
+        work.keep_from_projection(person).await?;
+        work.raise_user(person).await?;
+        let by = actor.another_than(&person.user);
+        let (notice, told) = (notice(&person.workspace, &News::Reset { by }, at)?, work.ringing(person).await?);
+        work.cancel_all(person, at).await?;
+        work.bury_keys(person, &notice.id, at).await?;
+        work.forget(person).await?;
+        work.mark_erased(person, at).await?;
+        work.end_sessions(&person.workspace, Some(&person.user), at).await?;
+        work.audit(&person.workspace, actor, at, Audited::PersonErased { user: person.user.clone() }).await?;
+        if by.is_none() {
+            let alert = notice_to_admins(&notice);
+            work.tell_admins(Some(&person.user), &alert, &News::Erased).await?;
+        }
+        Ok((notice, told, work.commit().await?))
+    }
+}
+
+/// What those are told who administer the workspace, under the same id, by which they know what a phone says afterwards was not its person.
+fn notice_to_admins(told: &Notice) -> Notice {
+    Notice { what: News::Erased.what(), kind: News::Erased.kind(), ..told.clone() }
+}
+
+impl Work {
+    /// Waits for what is being read of the person's events at this moment, and keeps it waiting until this transaction ends: otherwise a
+    /// request could come in beside the erasure, and stay.
+    async fn keep_from_projection(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        const KEEP: Sql = Sql {
+            postgres: "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))",
+            // Its transactions that write are one after the other.
+            sqlite: "SELECT 1 WHERE $1 = $2",
+        };
+        self.tx.rows(KEEP, &of(person)).await.map(drop)
+    }
+
+    /// Waits for an erasure of the person that is under way, and keeps one waiting until this transaction ends.
+    pub(super) async fn keep_from_erasure(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        const KEEP: Sql = Sql {
+            postgres: "SELECT 1 FROM pg_advisory_xact_lock_shared(hashtextextended($1 || ' ' || $2, 0))",
+            sqlite: "SELECT 1 WHERE $1 = $2",
+        };
+        self.tx.rows(KEEP, &of(person)).await.map(drop)
+    }
+
+    /// Keeps the thumbprints of a person's keys, and for a day the keys that may say that the erasure was not their person's.
+    async fn bury_keys(&mut self, person: &Person, erasure: &EventId, at: Timestamp) -> Result<(), sqlx::Error> {
+        const IN_USE: &str = "INSERT INTO erased_keys (workspace, thumbprint, erased_at, device, key_jwk, erasure)
+            SELECT workspace, key_thumbprint, $3, id, key_jwk, $4 FROM enrolments
+                WHERE workspace = $1 AND user_id = $2 AND key_thumbprint IS NOT NULL AND (retired_at IS NULL OR retired_at >= $5)
+            ON CONFLICT (workspace, thumbprint) DO NOTHING";
+        const OUT_OF_USE: &str = "INSERT INTO erased_keys (workspace, thumbprint, erased_at)
+            SELECT workspace, key_thumbprint, $3 FROM enrolments WHERE workspace = $1 AND user_id = $2 AND key_thumbprint IS NOT NULL
+            UNION SELECT workspace, thumbprint, $3 FROM rolled_keys WHERE workspace = $1 AND user_id = $2
+            ON CONFLICT (workspace, thumbprint) DO NOTHING";
+        let ([workspace, user], now) = (of(person), Arg::Int(at.as_millis()));
+        let oldest = Arg::Int(at.minus(RETIRED_KEY_LIFE).as_millis());
+        self.tx.execute(IN_USE.into(), &[workspace, user, now, Arg::Text(erasure.as_str()), oldest]).await?;
+        self.tx.execute(OUT_OF_USE.into(), &[workspace, user, now]).await
+    }
+
+    /// What happened to the person until then is nobody's any more.
+    async fn mark_erased(&mut self, person: &Person, at: Timestamp) -> Result<(), sqlx::Error> {
+        const MARK: &str = "INSERT INTO erased_people (workspace, user_id, erased_at) VALUES ($1, $2, $3)
+            ON CONFLICT (workspace, user_id) DO UPDATE SET erased_at = excluded.erased_at
+            WHERE erased_people.erased_at < excluded.erased_at";
+        let [workspace, user] = of(person);
+        self.tx.execute(MARK.into(), &[workspace, user, Arg::Int(at.as_millis())]).await
+    }
+
+    /// Whether the person was erased at that moment or later.
+    pub(super) async fn erased_since(&mut self, person: &Person, at: Timestamp) -> Result<bool, sqlx::Error> {
+        const READ: &str = "SELECT 1 FROM erased_people WHERE workspace = $1 AND user_id = $2 AND erased_at >= $3";
+        let [workspace, user] = of(person);
+        Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Int(at.as_millis())]).await?.is_empty())
+    }
+
+    async fn forget(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        const FORGET: [&str; 14] = [
+            "DELETE FROM user_preferences WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM devices WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM enrolments WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM rolled_keys WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM challenges WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM tickets WHERE workspace = $1 AND user_id = $2",
+            // Open is only what came after the others were cancelled: it has an end of its own before it.
+            "UPDATE requests SET state = 'closed', closed_reason = coalesce(closed_reason, 'cancelled'), verb = NULL, source = '',
+                record_key = NULL, traceparent = NULL, number_required = 0, match_number = NULL, wrong_tries = 0, detail = 'null',
+                decision_id = NULL, device = NULL, jws = NULL, key_thumbprint = NULL, outbox_id = NULL
+                WHERE workspace = $1 AND user_id = $2 AND state <> 'open'",
+            "DELETE FROM seen_marks WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM activity WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM notices WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM idempotency_keys WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM self_tests WHERE workspace = $1 AND user_id = $2",
+            "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2",
+        ];
+        const BLANK: &str = "UPDATE notices SET about_user = $3 WHERE workspace = $1 AND about_user = $2";
+        for sql in FORGET {
+            self.tx.execute(sql.into(), &of(person)).await?;
+        }
+        let [workspace, user] = of(person);
+        self.tx.execute(BLANK.into(), &[workspace, user, Arg::Text(NOBODY)]).await
+    }
+}
