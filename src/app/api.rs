@@ -61,7 +61,7 @@ impl ApiServer {
         let authenticator = Authenticator::start(&config.auth, Arc::clone(&clock) as Arc<_>);
         let authenticator = Arc::new(authenticator.map_err(StartError::SignIn)?);
         let clients = Clients::new(config.kafka.clone())?;
-        let forwarder = KafkaForwarder::start(&clients, &config.topics)?;
+        let forwarder = KafkaForwarder::start_prompt(&clients, &config.topics)?;
         let (stop, http_stop, mut duties) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         for topic in OutboxTopic::ALL {
             let (outbox, sink, stop) = (policy.outbox(), forwarder.clone(), stop.clone());

@@ -21,6 +21,15 @@ use super::oauth::TokenSource;
 /// Largest record that is produced, in bytes. Brokers allow 1 MiB unless told otherwise; this only must not be what is in the way.
 const MESSAGE_BYTES_MAX: &str = "16777216";
 
+/// Whether what a producer is given waits a moment for more, to be written with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linger {
+    /// Milliseconds: fewer and larger requests to the brokers, for what comes by the thousand.
+    Batches,
+    /// Not at all: for what somebody waits for.
+    Never,
+}
+
 /// What kept a client from being made or a question from being answered, for people.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -179,15 +188,21 @@ impl Clients {
         self.with_operators_own(properties)
     }
 
-    /// The producer of everything that Watchbell writes.
-    pub fn producer(&self) -> ClientConfig {
+    /// A producer of what Watchbell writes.
+    pub fn producer(&self, linger: Linger) -> ClientConfig {
+        let linger_ms = match linger {
+            // Batches outcomes, half as many requests as with librdkafka's own 5 ms. Nobody waits for what a worker writes, but the people
+            // of an event for many, whose jobs go through a topic.
+            Linger::Batches => "10",
+            // A phone waits for its answer's acknowledgement and a login screen for `asked`, and of one key one record is written at a
+            // time: each would pay for the wait.
+            Linger::Never => "0",
+        };
         let mut properties = self.base();
         properties
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // Batches outcomes, half as many requests as with librdkafka's own 5 ms. Nobody waits for what is written here, but the people
-            // of an event for many, whose jobs go through a topic.
-            .set("linger.ms", "10")
+            .set("linger.ms", linger_ms)
             // The largest input and its dead letter's headers must fit; the topics' own limits rule as well.
             .set("message.max.bytes", MESSAGE_BYTES_MAX)
             // Nothing is given up: a record waits for its broker however long that takes.

@@ -19,7 +19,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::client::{ClientError, Clients};
+use super::client::{ClientError, Clients, Linger};
 use super::config::TopicsConfig;
 use super::delivery::{Board, DeliveryContext};
 use super::headers;
@@ -39,6 +39,7 @@ thread_local! {
 
 struct Inner {
     clients: Clients,
+    linger: Linger,
     producer: RwLock<Produced>,
     board: Arc<Board>,
     names: Names,
@@ -93,10 +94,20 @@ pub struct ForwarderView {
 impl KafkaForwarder {
     /// Makes the producer and starts the thread that serves it. Connects in the background.
     pub fn start(clients: &Clients, topics: &TopicsConfig) -> Result<Self, ClientError> {
+        Self::start_with(Linger::Batches, clients, topics)
+    }
+
+    /// The same, for what somebody waits for: each record is written at once.
+    pub fn start_prompt(clients: &Clients, topics: &TopicsConfig) -> Result<Self, ClientError> {
+        Self::start_with(Linger::Never, clients, topics)
+    }
+
+    fn start_with(linger: Linger, clients: &Clients, topics: &TopicsConfig) -> Result<Self, ClientError> {
         let board = Arc::new(Board::default());
         let config = clients.config();
         let inner = Arc::new(Inner {
-            producer: RwLock::new(producer(clients, &board)?),
+            producer: RwLock::new(producer(clients, linger, &board)?),
+            linger,
             clients: clients.clone(),
             board,
             names: Names::new(topics),
@@ -161,9 +172,9 @@ impl std::fmt::Debug for KafkaForwarder {
     }
 }
 
-fn producer(clients: &Clients, board: &Arc<Board>) -> Result<Produced, ClientError> {
+fn producer(clients: &Clients, linger: Linger, board: &Arc<Board>) -> Result<Produced, ClientError> {
     let context: DeliveryContext = clients.events_with("producer", Arc::clone(board));
-    clients.producer().create_with_context(context).map_err(ClientError::Create)
+    clients.producer(linger).create_with_context(context).map_err(ClientError::Create)
 }
 
 impl Inner {
@@ -187,7 +198,7 @@ impl Inner {
     /// A dead producer gives back everything it holds; a new one writes it. What the dead one had sent and not heard of may come twice.
     fn replace(&self, code: RDKafkaErrorCode, reason: &str) {
         tracing::error!(%code, reason, "the producer met an error that it cannot recover from; going on with another one");
-        match producer(&self.clients, &self.board) {
+        match producer(&self.clients, self.linger, &self.board) {
             Ok(fresh) => {
                 let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
                 let dead = std::mem::replace(&mut *current, fresh);

@@ -20,6 +20,7 @@ use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 
 use super::config::PolicyConfig;
 use super::error::{OpenError, told};
+use super::outbox::LANES;
 use crate::seam::OutboxTopic;
 
 /// A statement's argument.
@@ -276,7 +277,7 @@ async fn connect_postgres(url: &str, config: &PolicyConfig, timeout: Duration) -
         .options([("statement_timeout", statement_timeout.as_str())])
         .options(keepalives);
     // A publisher of the outbox keeps one while it waits for a broker: it must not be one that reads need.
-    let publishers = OutboxTopic::ALL.len() as u32;
+    let publishers = (OutboxTopic::ALL.len() * LANES) as u32;
     PgPoolOptions::new()
         .max_connections(config.store_concurrency + publishers)
         .acquire_timeout(PATIENCE)

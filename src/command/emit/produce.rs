@@ -18,7 +18,7 @@ use crate::command::stop::Stop;
 use crate::command::{Failure, output};
 use crate::config::Config;
 use crate::event::Headers;
-use crate::kafka::client::{ClientEvents, Clients};
+use crate::kafka::client::{ClientEvents, Clients, Linger};
 
 /// Records written and not acknowledged yet, at most.
 const IN_FLIGHT_MAX: usize = 10_000;
@@ -79,7 +79,7 @@ pub(super) async fn run<'a>(
 }
 
 fn producer(clients: &Clients) -> Result<FutureProducer<ClientEvents>, Failure> {
-    let mut properties = clients.producer();
+    let mut properties = clients.producer(Linger::Batches);
     if properties.get("message.timeout.ms") == Some("0") {
         properties.set("message.timeout.ms", RECORD_TIMEOUT_MS);
     }

@@ -12,6 +12,8 @@
 //! Fails by [`Unavailable`] of the store; a sink has no way to fail but to take its time.
 mod publish;
 
+pub(super) use publish::LANES;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +33,10 @@ const SHARDS: usize = 16;
 const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Most records that [`Backlog::waiting`] counts: counting more would cost more than the number is worth.
 pub const BACKLOG_COUNTED_MAX: u64 = 10_000;
-/// How often another process's mark is looked for while somebody waits for it.
+/// How soon another process's mark is looked for while somebody waits for it: later each time, up to the second, because hundreds wait
+/// while a broker is away.
 const LOOK: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// The name of a record in the outbox.
 pub type OutboxId = i64;
@@ -44,7 +48,8 @@ pub(super) struct Desk {
     written: Notify,
     /// Something was marked as published here.
     published: Notify,
-    shards: [[Mutex<()>; SHARDS]; OutboxTopic::ALL.len()],
+    /// For each shard the turn, and the key from which it goes on.
+    shards: [[Mutex<Vec<u8>>; SHARDS]; OutboxTopic::ALL.len()],
 }
 
 impl Desk {
@@ -136,12 +141,13 @@ impl Outbox {
     /// Waits until the broker has acknowledged a record, whichever process published it; false if that takes longer than `within`.
     pub async fn published(&self, id: OutboxId, within: Duration) -> Result<bool, Unavailable> {
         let waiting = async {
+            let mut pauses = pauses();
             loop {
                 let marked = self.inner.outbox.published.notified();
                 if self.is_published(id).await? {
                     return Ok(());
                 }
-                tokio::time::timeout(LOOK, marked).await.ok();
+                tokio::time::timeout(pauses.next().unwrap_or(LOOK_MAX), marked).await.ok();
             }
         };
         match tokio::time::timeout(within, waiting).await {
@@ -159,9 +165,29 @@ impl Outbox {
     }
 }
 
+/// How long to wait before each look for another process's mark.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(LOOK), |pause| Some((*pause * 2).min(LOOK_MAX)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_waits_looks_seldom() {
+        // Another process's mark is seen soon at first; while brokers are away an answer that waits three seconds asks the store six times.
+        let looks = |within: Duration| {
+            let mut waited = Duration::ZERO;
+            pauses()
+                .take_while(|pause| {
+                    waited += *pause;
+                    waited < within
+                })
+                .count()
+        };
+        assert_eq!((looks(Duration::from_millis(200)), looks(Duration::from_secs(3))), (2, 6));
+    }
 
     /// A key's shard never changes: what waits under it was put there by another version.
     #[test]

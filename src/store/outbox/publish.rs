@@ -1,8 +1,15 @@
 //! Publishing: claim a shard, read its head, write, wait for the broker, mark, give the shard back. A kill between any two of these loses
 //! nothing, and repeats at most what was written and not marked: [`BATCH`] records of a shard.
-use std::collections::HashSet;
+//!
+//! The point: nobody waits long for others' backlog. Shards go side by side, [`LANES`] of a topic, each in its turn; in a shard the keys
+//! take turns, each with a few records, all keys of a batch at once. It deliberately has one record of a key in flight: what a producer gives
+//! back (it was refused, or the producer had to be replaced) is written again later, and by then a later one must not be out.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +22,12 @@ use crate::store::telemetry;
 
 /// Most records that are read, written and marked together.
 const BATCH: usize = 64;
+/// Most of these that are of one key, if others of its shard wait, too: as many round trips to the broker as another key may wait for.
+const OF_KEY_MAX: i64 = 8;
+/// As much of a key as takes turns, in bytes, as in the index: longer than any id. Keys that begin alike take one turn together.
+const KEY_BYTES: usize = 128;
+/// Shards of a topic that a process publishes at once: with PostgreSQL each holds a connection while a broker makes it wait.
+pub(in crate::store) const LANES: usize = 4;
 /// How long an idle publisher waits before it looks for what other processes, now dead, left behind.
 const IDLE: Duration = Duration::from_millis(500);
 /// How long it waits after the store did not answer.
@@ -23,6 +36,52 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Where our advisory locks begin among those of the database: "watchbel" in ASCII.
 const LOCKS: i64 = 0x7761_7463_6862_656c;
+
+macro_rules! read {
+    ($key:literal, $last:literal) => {
+        concat!(
+            "WITH RECURSIVE keys (k, n) AS (
+                SELECT * FROM (SELECT ",
+            $key,
+            ", 1 FROM outbox WHERE topic = $1 AND shard = $2 AND published_at IS NULL
+                    AND ",
+            $key,
+            " >= $3 ORDER BY ",
+            $key,
+            " LIMIT 1) AS first
+                UNION ALL SELECT (SELECT ",
+            $key,
+            " FROM outbox WHERE topic = $1 AND shard = $2 AND published_at IS NULL
+                    AND ",
+            $key,
+            " > keys.k ORDER BY ",
+            $key,
+            " LIMIT 1), n + 1 FROM keys WHERE k IS NOT NULL AND n < $4)
+            SELECT id, key, payload, headers FROM outbox WHERE id IN (",
+            $last,
+            ") ORDER BY id"
+        )
+    };
+}
+
+/// `$3` where the keys begin, `$4` how many records, `$5` how many of a key. First the first ones of all keys, then the second ones, …
+const READ: Sql = Sql {
+    postgres: read!(
+        "coalesce(substr(key, 1, 128), ''::bytea)",
+        "SELECT id FROM keys, LATERAL (SELECT id, row_number() OVER (ORDER BY id) AS depth FROM outbox
+            WHERE topic = $1 AND shard = $2 AND published_at IS NULL AND coalesce(substr(key, 1, 128), ''::bytea) = keys.k
+            ORDER BY id LIMIT $5) AS of_key
+        WHERE k IS NOT NULL ORDER BY depth, k LIMIT $4"
+    ),
+    sqlite: read!(
+        "coalesce(substr(key, 1, 128), x'')",
+        "SELECT id FROM (SELECT o.id AS id, k, row_number() OVER (PARTITION BY k ORDER BY o.id) AS depth
+            FROM keys CROSS JOIN outbox o WHERE k IS NOT NULL AND o.id IN
+                (SELECT id FROM outbox WHERE topic = $1 AND shard = $2 AND published_at IS NULL
+                    AND coalesce(substr(key, 1, 128), x'') = keys.k ORDER BY id LIMIT $5))
+        ORDER BY depth, k LIMIT $4"
+    ),
+};
 
 /// Whose turn it is: one process's, until this is dropped.
 enum Turn {
@@ -37,35 +96,98 @@ struct Waiting {
     record: OutboxRecord,
 }
 
+/// The shards of a topic, and which of them is looked at next.
+struct Lanes {
+    /// Until when each is left alone; `None` while it is being published.
+    free_from: [Option<Instant>; SHARDS],
+    next: usize,
+}
+
+impl Lanes {
+    fn new() -> Self {
+        Self { free_from: [Some(Instant::now()); SHARDS], next: 0 }
+    }
+
+    /// Whom somebody else was publishing may be free again: something was written.
+    fn wake(&mut self) {
+        let now = Instant::now();
+        self.free_from.iter_mut().flatten().for_each(|from| *from = now);
+    }
+
+    /// As many of the waiting shards as may begin now, in turn: one that always has something to say does not come twice before another.
+    fn take(&mut self, waiting: &[(usize, Timestamp)], room: usize) -> Vec<usize> {
+        let now = Instant::now();
+        let free = |shard: &usize| self.free_from.get(*shard).is_some_and(|from| from.is_some_and(|from| from <= now));
+        let mut shards: Vec<usize> = waiting.iter().map(|(shard, _)| *shard).filter(free).collect();
+        shards.sort_by_key(|shard| (shard + SHARDS - self.next) % SHARDS);
+        shards.truncate(room);
+        for shard in &shards {
+            self.free_from[*shard] = None;
+        }
+        if let Some(last) = shards.last() {
+            self.next = (last + 1) % SHARDS;
+        }
+        shards
+    }
+
+    /// A shard that was being published is not any more. One that had nothing to publish is another process's: it is left alone for a while.
+    fn leave(&mut self, shard: usize, published: usize) {
+        let pause = if published == 0 { IDLE } else { Duration::ZERO };
+        self.free_from[shard] = Some(Instant::now() + pause);
+    }
+}
+
 impl Outbox {
     /// Publishes what waits for a topic until `stop`. Run it once for each topic, so that a topic that is missing holds up no other.
     pub async fn run(&self, topic: OutboxTopic, sink: &impl OutboxSink, stop: &CancellationToken) {
-        let mut count_at = Instant::now();
-        while !stop.is_cancelled() {
+        stop.run_until_cancelled(self.publish(topic, sink)).await;
+    }
+
+    /// Shards side by side, each a batch at a time. Never ends.
+    async fn publish(&self, topic: OutboxTopic, sink: &impl OutboxSink) {
+        let (mut lanes, mut at_work, mut count_at) = (Lanes::new(), FuturesUnordered::new(), Instant::now());
+        loop {
             // Before looking: what is put into the outbox from here on wakes us.
             let written = self.inner.outbox.written.notified();
-            let round = async {
-                let (published, _) = self.round(topic, sink).await?;
-                if count_at <= Instant::now() {
-                    let backlog = self.backlog(topic, self.inner.caches.clock.now()).await?;
-                    telemetry::outbox_backlog(topic, backlog);
-                    count_at = Instant::now() + COUNT_EVERY;
+            let pause = match self.look(topic, &mut count_at).await {
+                Ok(waiting) => {
+                    for shard in lanes.take(&waiting, LANES - at_work.len()) {
+                        at_work.push(async move { (shard, self.one_batch(topic, shard, sink).await) });
+                    }
+                    IDLE
                 }
-                Ok::<_, Unavailable>(published)
-            };
-            let pause = match stop.run_until_cancelled(round).await {
-                None => return,
-                Some(Ok(0)) => IDLE,
-                Some(Ok(_)) => continue,
-                Some(Err(unavailable)) => {
+                Err(unavailable) => {
                     telemetry::outbox_stalled(&unavailable.why);
                     AFTER_FAILURE
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = written => {}
+                Some((shard, published)) = at_work.next() => lanes.leave(shard, published),
+                () = written => lanes.wake(),
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// The shards in which something waits. Counts it, if it is time to.
+    async fn look(&self, topic: OutboxTopic, count_at: &mut Instant) -> Result<Vec<(usize, Timestamp)>, Unavailable> {
+        let waiting = self.heads(topic).await?;
+        if *count_at <= Instant::now() {
+            let backlog = self.backlog(topic, self.inner.caches.clock.now()).await?;
+            telemetry::outbox_backlog(topic, backlog);
+            *count_at = Instant::now() + COUNT_EVERY;
+        }
+        Ok(waiting)
+    }
+
+    /// A batch of a shard; none, after a while, if the store did not answer.
+    async fn one_batch(&self, topic: OutboxTopic, shard: usize, sink: &impl OutboxSink) -> usize {
+        match self.drain_batch(topic, shard, sink).await {
+            Ok(published) => published,
+            Err(error) => {
+                telemetry::outbox_stalled(&unavailable(&error).why);
+                tokio::time::sleep(AFTER_FAILURE).await;
+                0
             }
         }
     }
@@ -74,27 +196,19 @@ impl Outbox {
     pub async fn drain(&self, topic: OutboxTopic, sink: &impl OutboxSink) -> Result<usize, Unavailable> {
         let mut published = 0;
         loop {
-            let (count, more) = self.round(topic, sink).await?;
-            published += count;
-            if !more {
+            let before = published;
+            for shards in self.heads(topic).await?.chunks(LANES) {
+                let batches = shards.iter().map(|(shard, _)| self.drain_batch(topic, *shard, sink));
+                let counts = try_join_all(batches).await.map_err(|error| unavailable(&error))?;
+                published += counts.iter().sum::<usize>();
+            }
+            if published == before {
                 return Ok(published);
             }
         }
     }
 
-    /// Publishes a batch of each shard: one that has much to say does not keep the others waiting for all of it. Returns how many records,
-    /// and whether some shard may have more.
-    async fn round(&self, topic: OutboxTopic, sink: &impl OutboxSink) -> Result<(usize, bool), Unavailable> {
-        let (mut published, mut more) = (0, false);
-        for (shard, _) in self.heads(topic).await? {
-            let count = self.drain_batch(topic, shard, sink).await.map_err(|error| unavailable(&error))?;
-            published += count;
-            more |= count == BATCH;
-        }
-        Ok((published, more))
-    }
-
-    /// Publishes at most [`BATCH`] records of a shard.
+    /// Publishes a batch of a shard. Returns how many records that was; none if somebody else is at it.
     async fn drain_batch(
         &self,
         topic: OutboxTopic,
@@ -102,9 +216,15 @@ impl Outbox {
         sink: &impl OutboxSink,
     ) -> Result<usize, sqlx::Error> {
         let Some(lock) = self.inner.outbox.shards[topic as usize].get(shard) else { return Ok(0) };
-        let Ok(_mine) = lock.try_lock() else { return Ok(0) };
+        let Ok(mut from) = lock.try_lock() else { return Ok(0) };
         let Some(mut turn) = self.claim(topic, shard).await? else { return Ok(0) };
-        let batch = self.read(&mut turn, topic, shard).await?;
+        let mut batch = self.read(&mut turn, topic, shard, &from).await?;
+        if batch.is_empty() && !from.is_empty() {
+            // Behind the last key: from the first one again.
+            from.clear();
+            batch = self.read(&mut turn, topic, shard, &from).await?;
+        }
+        *from = after(&batch);
         if batch.is_empty() {
             return Ok(0);
         }
@@ -130,14 +250,25 @@ impl Outbox {
         }
     }
 
-    /// In a statement of its own after the lock: it sees what the one who had the turn before has marked.
-    async fn read(&self, turn: &mut Turn, topic: OutboxTopic, shard: usize) -> Result<Vec<Waiting>, sqlx::Error> {
-        const READ: &str = "SELECT id, key, payload, headers FROM outbox
-            WHERE topic = $1 AND shard = $2 AND published_at IS NULL ORDER BY id LIMIT $3";
-        let args = [Arg::Text(topic.name()), Arg::Int(shard as i64), Arg::Int(BATCH as i64)];
+    /// The first records of each of the next keys, from `from` on. In a statement of its own after the lock: it sees what the one who had
+    /// the turn before has marked.
+    async fn read(
+        &self,
+        turn: &mut Turn,
+        topic: OutboxTopic,
+        shard: usize,
+        from: &[u8],
+    ) -> Result<Vec<Waiting>, sqlx::Error> {
+        let args = [
+            Arg::Text(topic.name()),
+            Arg::Int(shard as i64),
+            Arg::Bytes(Some(from)),
+            Arg::Int(BATCH as i64),
+            Arg::Int(OF_KEY_MAX),
+        ];
         let rows = match turn {
-            Turn::Postgres(tx) => tx.rows(READ.into(), &args).await?,
-            Turn::Sqlite => self.inner.store.database.rows(READ.into(), &args).await?,
+            Turn::Postgres(tx) => tx.rows(READ, &args).await?,
+            Turn::Sqlite => self.inner.store.database.rows(READ, &args).await?,
         };
         rows.iter().map(|row| waiting(topic, row)).collect()
     }
@@ -160,20 +291,26 @@ impl Outbox {
 
 /// Writes a batch: of each key one record at a time, the next one when the one before is acknowledged; different keys at once.
 async fn write(batch: Vec<Waiting>, sink: &impl OutboxSink) {
-    let mut rest = batch;
-    while !rest.is_empty() {
-        let acknowledged = Settlement::waiting();
-        let mut keys = HashSet::new();
-        let (now, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|waiting| match &waiting.record.key {
-            Some(key) => keys.insert(key.clone()),
-            None => true,
-        });
-        for waiting in &now {
-            sink.write(&waiting.record, &acknowledged);
-        }
-        acknowledged.settled().await;
-        rest = later;
+    let mut keys: BTreeMap<Option<Vec<u8>>, Vec<OutboxRecord>> = BTreeMap::new();
+    for Waiting { record, .. } in batch {
+        keys.entry(record.key.clone()).or_default().push(record);
     }
+    let unordered = keys.remove(&None).unwrap_or_default().into_iter().map(|record| vec![record]);
+    join_all(unordered.chain(keys.into_values()).map(|records| write_in_order(records, sink))).await;
+}
+
+async fn write_in_order(records: Vec<OutboxRecord>, sink: &impl OutboxSink) {
+    for record in records {
+        let acknowledged = Settlement::waiting();
+        sink.write(&record, &acknowledged);
+        acknowledged.settled().await;
+    }
+}
+
+/// Where the keys begin that come after those of this batch; the first ones again after a batch without any.
+fn after(batch: &[Waiting]) -> Vec<u8> {
+    let last = batch.iter().map(|waiting| waiting.record.key.as_deref().unwrap_or_default()).max();
+    last.map(|key| [&key[..key.len().min(KEY_BYTES)], &[0]].concat()).unwrap_or_default()
 }
 
 fn waiting(topic: OutboxTopic, row: &Row) -> Result<Waiting, sqlx::Error> {

@@ -1,6 +1,7 @@
 //! The API as its callers meet it: over HTTP, signed in at the sandbox's issuer, on both databases.
 //!
 //! Every answer that any of these tests gets is held against the API's own description: its status, its problem, its shape.
+mod asked;
 mod changes;
 mod conditions;
 mod described;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use watchbell::event::{NotificationType, wire};
 use watchbell::people::SettingChange;
@@ -53,6 +54,19 @@ fn everywhere(seen: &BTreeSet<(usize, u64)>) -> bool {
     seen.contains(&(0, 3)) && seen.contains(&(3, 0)) && seen.iter().any(unmarked) && seen.iter().any(between)
 }
 
+/// A broker that never acknowledges anything of acme's.
+#[derive(Clone, Default)]
+struct Without(Broker);
+
+impl OutboxSink for Without {
+    fn write(&self, record: &OutboxRecord, settlement: &Arc<Settlement>) {
+        if record.key.as_deref() == Some(b"acme") {
+            settlement.hold();
+        }
+        self.0.write(record, settlement);
+    }
+}
+
 /// A broker that acknowledges a little later, so that a publisher can be killed while it waits for that.
 #[derive(Clone, Default)]
 struct Slow(Broker);
@@ -95,6 +109,66 @@ over_both! {
         }
         assert_eq!(publisher.await.unwrap().unwrap(), 3);
         assert_eq!(waiting(&policy).await, 0);
+    }
+
+    /// Each key's first record is on its way at once, whatever the broker makes others wait for; and what is held up there holds up no other.
+    async fn no_key_waits_for_another(policy: Policy) {
+        let keys = ["acme", "beta", "w0", "w1", "0a4f9f1c"];
+        for key in keys {
+            tell(&policy, key, 0..2).await;
+        }
+        let (outbox, stop) = (policy.outbox(), CancellationToken::new());
+        let (broker, stopped) = (Without::default(), stop.clone());
+        let sink = broker.clone();
+        let publisher = tokio::spawn(async move { outbox.run(Audit, &sink, &stopped).await });
+        let out = |key: &str| first_seen(&broker.0.log()).get(key).map_or(0, Vec::len);
+        until("every key but one", SOON, async || {
+            (out("acme") == 1 && keys[1..].iter().all(|key| out(key) == 2)).then_some(())
+        })
+        .await;
+        tell(&policy, "w0", 2..3).await;
+        until("what is told later", SOON, async || (out("w0") == 3).then_some(())).await;
+        assert_eq!(out("acme"), 1, "not the next one before the first is acknowledged");
+        stop.cancel();
+        publisher.await.unwrap();
+    }
+
+    /// Of a key that has a thousand records waiting, others see some, not all, before their own are out: in its shard as in another one.
+    async fn nobody_waits_for_a_backlog(policy: Policy, place: &Place) {
+        const COPIES: &str = "INSERT INTO outbox (topic, shard, key, payload, headers, created_at)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+            SELECT topic, shard, key, payload, headers, created_at FROM outbox CROSS JOIN n";
+        tell(&policy, "acme", 0..1).await;
+        place.execute(COPIES).await;
+        // Shards 15 and 5, as acme's and another.
+        tell(&policy, "0a4f9f1c", 0..1).await;
+        tell(&policy, "auth0|ada", 0..1).await;
+        assert_eq!(waiting(&policy).await, 1_002);
+        let (outbox, stop, broker) = (policy.outbox(), CancellationToken::new(), Slow::default());
+        let (sink, stopped) = (broker.clone(), stop.clone());
+        let publisher = tokio::spawn(async move { outbox.run(Audit, &sink, &stopped).await });
+        let before = |key: &str| broker.0.log().iter().position(|record| record.key.as_deref() == Some(key.as_bytes()));
+        for key in ["0a4f9f1c", "auth0|ada"] {
+            let before = until(key, SOON, async || before(key)).await;
+            assert!(before < 64, "{before} of the backlog came before {key}");
+        }
+        stop.cancel();
+        publisher.await.unwrap();
+    }
+
+    /// Keys that take turns all come to theirs, however many they are, and however alike they begin; those without any, too.
+    async fn every_key_has_its_turn(policy: Policy, place: &Place) {
+        const MANY: &str = "INSERT INTO outbox (topic, shard, key, payload, headers, created_at)
+            WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 399)
+            SELECT topic, shard, CAST('LONG' || CAST(i % 200 AS text) AS KIND), payload, headers, created_at FROM outbox CROSS JOIN n";
+        tell(&policy, "acme", 0..1).await;
+        let url = place.config.store_url.as_ref().unwrap().expose_secret();
+        let kind = if url.starts_with("sqlite") { "blob" } else { "bytea" };
+        place.execute(&MANY.replace("KIND", kind).replace("LONG", &"long".repeat(40))).await;
+        place.execute("UPDATE outbox SET key = NULL WHERE id % 10 = 0").await;
+        let broker = Broker::default();
+        assert_eq!(policy.outbox().drain(Audit, &broker).await.unwrap(), 401);
+        assert_eq!((broker.log().len(), waiting(&policy).await), (401, 0));
     }
 
     /// Killed wherever it can be, a publisher loses nothing, keeps the order, and repeats only what it had not marked.

@@ -127,6 +127,8 @@ pub struct Reader {
     consumer: BaseConsumer,
     /// Everything read so far, in order within each partition.
     pub records: Vec<Record>,
+    /// When each of them was written, by its writer's clock, in milliseconds of the epoch.
+    pub written_at: Vec<i64>,
 }
 
 impl Reader {
@@ -141,7 +143,7 @@ impl Reader {
             }
         }
         consumer.assign(&all).unwrap();
-        Self { consumer, records: Vec::new() }
+        Self { consumer, records: Vec::new(), written_at: Vec::new() }
     }
 
     /// Reads on until `enough` says so of all records read so far; panics with their number after `ceiling`.
@@ -184,6 +186,7 @@ impl Reader {
             wait = Duration::ZERO;
             let Ok(message) = polled else { continue };
             let headers = message.headers().map(|headers| headers.iter());
+            self.written_at.push(message.timestamp().to_millis().unwrap());
             self.records.push(Record {
                 topic: message.topic().to_owned(),
                 partition: message.partition(),
