@@ -15,6 +15,8 @@ mod outcome;
 mod projector;
 
 pub use api::ApiServer;
+pub use outcome::note_outcomes;
+pub use projector::project_event;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -26,10 +26,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn run(mut records: UnboundedReceiver<Record>, requests: Requests) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while records.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let done = note(&requests, &batch).await;
-        for record in batch.drain(..) {
-            if done { record.lease.finish(record.offset) } else { record.lease.abandon(record.offset) }
-        }
+        note_outcomes(&requests, &mut batch).await;
+    }
+}
+
+/// Notes a batch of outcomes, empties it and tells the leases, as [`super::project_event`] does.
+pub async fn note_outcomes(requests: &Requests, batch: &mut Vec<Record>) {
+    let done = note(requests, batch).await;
+    for record in batch.drain(..) {
+        if done { record.lease.finish(record.offset) } else { record.lease.abandon(record.offset) }
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn run(
         let requests = requests.clone();
         tasks.spawn(async move {
             while let Some(record) = records.recv().await {
-                one(&requests, record, limits).await;
+                project_event(&requests, record, limits).await;
             }
         });
         enter
@@ -109,7 +109,9 @@ pub(super) async fn run(
     tasks.wait().await;
 }
 
-async fn one(requests: &Requests, record: Record, limits: Limits) {
+/// Projects one event and tells its lease. Killed wherever it waits, it leaves the lease untold, and whoever reads the record again does the
+/// rest.
+pub async fn project_event(requests: &Requests, record: Record, limits: Limits) {
     let done = AssertUnwindSafe(project(requests, &record, limits)).catch_unwind().await;
     let (lease, offset) = (&record.lease, record.offset);
     match done {

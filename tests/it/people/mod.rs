@@ -8,6 +8,7 @@ mod notices;
 mod outbox;
 pub mod phones;
 mod preferences;
+mod projected;
 mod races;
 mod reach;
 mod requests;
