@@ -9,10 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::event::{DeviceId, EventId, IdError, NotificationType, UserId, WorkspaceId};
-use crate::people::{Cursor, PAGE_MAX};
-
-/// Items of a page if nothing else is asked for.
-const PAGE: usize = 50;
+use crate::people::{Cursor, PAGE_MAX, Place};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -99,9 +96,9 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
 }
 
 /// Which part of a list is asked for.
-pub(super) struct Part {
+pub(super) struct Part<P = Cursor> {
     /// Where it begins; `None` at the head.
-    pub(super) before: Option<Cursor>,
+    pub(super) before: Option<P>,
     /// Items at most.
     pub(super) limit: usize,
 }
@@ -112,18 +109,18 @@ struct PartQuery {
     limit: Option<usize>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Part {
+impl<S: Send + Sync, P: Place> FromRequestParts<S> for Part<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let wrong = |detail: String| bad_request("wrong-page", "Wrong page", detail);
         let range = || wrong(format!("limit must be a number from 1 to {PAGE_MAX}."));
         let Query(query) = Query::<PartQuery>::from_request_parts(parts, state).await.map_err(|_| range())?;
-        let limit = query.limit.unwrap_or(PAGE);
+        let limit = query.limit.unwrap_or(P::PAGE);
         if !(1..=PAGE_MAX).contains(&limit) {
             return Err(range());
         }
-        let cursor = query.before.map(|text| Cursor::parse(&text).ok_or(()));
+        let cursor = query.before.map(|text| P::read(&text).ok_or(()));
         let before = cursor.transpose().map_err(|()| {
             wrong("before must be what next was on the page before. Leave it out to begin at the newest.".to_owned())
         })?;

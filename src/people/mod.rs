@@ -29,7 +29,7 @@ pub use lifecycle::{Lifecycle, LifecycleChange};
 pub use notice::{
     ALERTED_MAX, ALERTED_SEEN_WITHIN, Disowned, NOTICE_LIFE, News, NoticeEntry, RETIRED_KEY_LIFE, Removal,
 };
-pub use page::{Cursor, PAGE_MAX, Page};
+pub use page::{Cursor, PAGE_MAX, Page, PendingCursor, Place};
 pub(crate) use preference::may_set;
 pub use preference::{Effective, PreferenceRefusal, Preferences, SwitchedOff, effective};
 pub use request::{

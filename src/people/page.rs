@@ -1,4 +1,5 @@
 //! Pages of a list that goes on growing at its head: a cursor names a place in it, never a number of items to skip.
+use crate::event::{EventId, NotificationType, Timestamp};
 
 /// Most items of a page.
 pub const PAGE_MAX: usize = 200;
@@ -10,6 +11,25 @@ pub struct Cursor {
     pub at: i64,
     /// The item's number.
     pub number: i64,
+}
+
+/// The place after a request among those that await an answer, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCursor {
+    /// When the request's event happened.
+    pub at: Timestamp,
+    /// The request's type.
+    pub kind: NotificationType,
+    /// The request's event.
+    pub event: EventId,
+}
+
+/// What names a place in a list to whoever asks for the next page.
+pub trait Place: Sized {
+    /// Items of a page if nothing else is asked for.
+    const PAGE: usize;
+    /// The place of which that text came back; `None` if it is none.
+    fn read(text: &str) -> Option<Self>;
 }
 
 impl Cursor {
@@ -25,20 +45,53 @@ impl Cursor {
     }
 }
 
+impl Place for Cursor {
+    const PAGE: usize = 50;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
+impl PendingCursor {
+    /// As it is given to who asks for the next page.
+    pub fn to_text(&self) -> String {
+        format!("{}.{}.{}", self.at.as_millis(), self.kind.name(), self.event.as_str())
+    }
+
+    /// As it came back; `None` for a text that is no cursor.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let at = Timestamp(parts.next()?.parse().ok()?);
+        let kind = NotificationType::from_name(parts.next()?)?;
+        Some(Self { at, kind, event: EventId::new(parts.next()?).ok()? })
+    }
+}
+
+impl Place for PendingCursor {
+    /// As many as there may be: an app that asks for no second page should miss as little as can be.
+    const PAGE: usize = PAGE_MAX;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct Page<T, P = Cursor> {
     /// Newest first.
     pub items: Vec<T>,
     /// Where the next page begins; `None` after the last.
-    pub next: Option<Cursor>,
+    pub next: Option<P>,
 }
 
-impl<T> Page<T> {
+impl<T, P: Clone> Page<T, P> {
     /// A page of at most `limit` items, of a list of which one more was read if there is one.
-    pub fn of(read: Vec<(Cursor, T)>, limit: usize) -> Self {
+    pub fn of(read: Vec<(P, T)>, limit: usize) -> Self {
         let more = read.len() > limit;
-        let next = if more { limit.checked_sub(1).and_then(|last| read.get(last)).map(|(at, _)| *at) } else { None };
+        let last = if more { limit.checked_sub(1).and_then(|last| read.get(last)) } else { None };
+        let next = last.map(|(at, _)| at.clone());
         Self { items: read.into_iter().take(limit).map(|(_, item)| item).collect(), next }
     }
 }

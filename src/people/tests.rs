@@ -166,6 +166,12 @@ fn cursors() {
     let cursor = Cursor { at: -5, number: i64::MAX };
     assert_eq!(Cursor::parse(&cursor.to_text()), Some(cursor));
     assert_eq!(["", "1", "a.1", "1.b", "1.2.3"].map(Cursor::parse), [None; 5]);
+    let event = EventId::new("a.b|c").unwrap();
+    let cursor = PendingCursor { at: Timestamp(7), kind: NotificationType::TrustedDevice, event };
+    assert_eq!(PendingCursor::parse(&cursor.to_text()), Some(cursor));
+    let none =
+        ["", "7", "7.trusted_device", "7.trusted_device.", "x.trusted_device.e", "7.passkey.e", "7.trusted_device.a b"];
+    assert!(none.iter().all(|text| PendingCursor::parse(text).is_none()));
 }
 
 /// Neither a number nor what the app may show prints.

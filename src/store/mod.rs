@@ -51,7 +51,7 @@ pub use notices::{NotMe, Notices};
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};
 pub use reach::{Reach, ReachOfType, UnreachedPerson};
-pub use requests::{Answered, PENDING_MAX, Projected, Requests, Taken};
+pub use requests::{Answered, MARKS_MAX, Marked, Projected, Requests, Taken};
 pub use retention::{
     ACTIVITY_KEPT, AUDIT_KEPT, ENDED_SESSIONS_KEPT, ERASED_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT,
     OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,

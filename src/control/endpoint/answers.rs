@@ -9,14 +9,14 @@ use utoipa::ToSchema;
 use super::phone::{SignedText, stated};
 use super::requests::{Pending, Request, not_yet, of_type, tag};
 use crate::control::condition::IfNoneMatch;
-use crate::control::input::{Body, Named, event};
+use crate::control::input::{Body, Named, Part, event};
 use crate::control::phone::{Phone, statement_refused};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{NotificationType, WorkspaceId};
 use crate::people::signed::SignedAnswer;
-use crate::people::{AnswerRefusal, RequestId, Verb};
+use crate::people::{AnswerRefusal, PendingCursor, RequestId, Verb};
 
 /// An answer that counts.
 #[derive(Serialize, ToSchema)]
@@ -52,7 +52,7 @@ pub(in crate::control) struct Shown {
 /// What was written down.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct SeenTaken {
-    /// How many.
+    /// How many. A phone is believed a thousand in a day; what is more is left out, and what was never sent to it is told nobody.
     taken: usize,
 }
 
@@ -61,12 +61,19 @@ const SHOWN_MAX: usize = 50;
 
 /// Read what awaits an answer, on a phone
 ///
-/// Open requests of the phone's person, newest first. What was kept from ringing is here too.
+/// Open requests of the phone's person, newest first, page by page. What was kept from ringing is here too.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/phone/requests", tag = "Phones", security(("proof" = [])),
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest requests come."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Requests at most; 200 without it.")),
     responses((status = 200, description = "What is pending.", body = Pending)))]
-pub(in crate::control) async fn phone_pending(State(api): State<Api>, phone: Phone) -> Result<Json<Pending>, Problem> {
-    let found = api.policy().requests().pending(&phone.person, api.now()).await?;
-    Ok(Json(found.into()))
+pub(in crate::control) async fn phone_pending(
+    State(api): State<Api>,
+    phone: Phone,
+    part: Part<PendingCursor>,
+) -> Result<Json<Pending>, Problem> {
+    let requests = api.policy().requests();
+    let page = requests.pending(&phone.person, part.before.as_ref(), part.limit, api.now()).await?;
+    Ok(Json(page.into()))
 }
 
 /// Read one request, on a phone
@@ -134,6 +141,6 @@ pub(in crate::control) async fn seen(
     let (requests, now) = (api.policy().requests(), api.now());
     let named = shown.iter().map(|one| Ok((one.r#type, event(&one.event)?)));
     let named = named.collect::<Result<Vec<_>, Problem>>()?;
-    requests.seen(&phone.person, &phone.device, &named, now).await?;
-    Ok(Json(SeenTaken { taken: shown.len() }))
+    let marked = requests.seen(&phone.person, &phone.device, &named, now).await?;
+    Ok(Json(SeenTaken { taken: shown.len() - marked.too_many }))
 }

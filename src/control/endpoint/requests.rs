@@ -14,13 +14,17 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{DeviceId, NotificationType};
-use crate::people::{self, Cursor, Decision, Ending, Happening, Page, Person, RequestDetail, RequestId, Verb};
+use crate::people::{
+    self, Cursor, Decision, Ending, Happening, Page, PendingCursor, Person, RequestDetail, RequestId, Verb,
+};
 
 /// What awaits your answer.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct Pending {
-    /// Newest first; the 200 newest, if there are more.
+    /// Newest first.
     requests: Vec<Request>,
+    /// What `before` is to be for the requests after these; null after the last.
+    next: Option<String>,
 }
 
 /// A request for your answer.
@@ -127,9 +131,10 @@ impl From<people::Request> for Request {
     }
 }
 
-impl From<Vec<people::Request>> for Pending {
-    fn from(found: Vec<people::Request>) -> Self {
-        Self { requests: found.into_iter().map(Request::from).collect() }
+impl From<Page<people::Request, PendingCursor>> for Pending {
+    fn from(page: Page<people::Request, PendingCursor>) -> Self {
+        let requests = page.items.into_iter().map(Request::from);
+        Self { requests: requests.collect(), next: page.next.as_ref().map(PendingCursor::to_text) }
     }
 }
 
@@ -218,13 +223,20 @@ pub(super) fn tag(request: &people::Request) -> Tag {
 
 /// Read what awaits your answer
 ///
-/// Open requests, newest first. What was kept from ringing is here too.
+/// Open requests, newest first, page by page. What was kept from ringing is here too.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/me/requests", tag = "Requests",
+    params(("before" = Option<String>, Query, description = "What `next` was on the page before; without it the newest requests come."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Requests at most; 200 without it.")),
     responses((status = 200, description = "What is pending.", body = Pending)))]
-pub(in crate::control) async fn pending(State(api): State<Api>, member: Member) -> Result<Json<Pending>, Problem> {
+pub(in crate::control) async fn pending(
+    State(api): State<Api>,
+    member: Member,
+    part: Part<PendingCursor>,
+) -> Result<Json<Pending>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
-    let found = api.policy().requests().pending(&person(&member), api.now()).await?;
-    Ok(Json(found.into()))
+    let requests = api.policy().requests();
+    let page = requests.pending(&person(&member), part.before.as_ref(), part.limit, api.now()).await?;
+    Ok(Json(page.into()))
 }
 
 /// Read one request

@@ -47,6 +47,7 @@ impl Requests {
                 None => return Ok(None),
             }
         }
+        work.tell_delivered(endings, now).await?;
         work.commit().await.map(Some)
     }
 }

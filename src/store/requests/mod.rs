@@ -15,9 +15,8 @@ mod row;
 mod seen;
 
 pub use decide::Answered;
-pub use person::PENDING_MAX;
 pub use project::Projected;
-pub use seen::Taken;
+pub use seen::{MARKS_MAX, Marked, Taken};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,26 +1,38 @@
 //! What a person sees: what awaits their answer, one request, their last 30 days.
 use super::{Requests, of, of_person, row, unread};
 use crate::event::{DeviceId, EventId, Timestamp};
-use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, Person, Request, RequestId};
+use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, PendingCursor, Person, Request, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Row};
 use crate::store::settings::{kind, unknown};
 
-/// Most requests that Pending shows: those that happened last. Requests live for minutes; more at once is an attack, of which the newest are
-/// worth seeing.
-pub const PENDING_MAX: usize = 200;
-
 impl Requests {
-    /// What awaits the person's answer at that moment, newest first, [`PENDING_MAX`] at most.
-    pub async fn pending(&self, person: &Person, now: Timestamp) -> Result<Vec<Request>, Unavailable> {
+    /// What awaits the person's answer at that moment, newest first; at most `limit` requests and [`PAGE_MAX`], those before `before`.
+    pub async fn pending(
+        &self,
+        person: &Person,
+        before: Option<&PendingCursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Request, PendingCursor>, Unavailable> {
         const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
                 type, event, detail, number_required, occurred_at, expires_at
             FROM requests WHERE workspace = $1 AND user_id = $2 AND state = 'open' AND expires_at > $3
-            ORDER BY occurred_at DESC, event DESC LIMIT $4";
+                AND (occurred_at, type, event) < ($4, $5, $6)
+            ORDER BY occurred_at DESC, type DESC, event DESC LIMIT $7";
+        let limit = limit.clamp(1, PAGE_MAX);
+        let (at, kind, event) = before
+            .map_or((i64::MAX, "", ""), |before| (before.at.as_millis(), before.kind.name(), before.event.as_str()));
         let [workspace, user] = of_person(person);
-        let args = [workspace, user, Arg::Int(now.as_millis()), Arg::Int(PENDING_MAX as i64)];
+        let (now, limit_and_one) = (Arg::Int(now.as_millis()), Arg::Int(limit as i64 + 1));
+        let args = [workspace, user, now, Arg::Int(at), Arg::Text(kind), Arg::Text(event), limit_and_one];
         let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(unread)?;
-        rows.iter().map(|row| request(person, row)).collect::<Result<_, _>>().map_err(unread)
+        let read = rows.iter().map(|row| {
+            let request = request(person, row)?;
+            let (kind, event) = (request.id.kind, request.id.event.clone());
+            Ok((PendingCursor { at: request.occurred_at, kind, event }, request))
+        });
+        Ok(Page::of(read.collect::<Result<_, sqlx::Error>>().map_err(unread)?, limit))
     }
 
     /// Every request that is kept of the person, open or not, in the order of type and event, those after `after`; a page of them.

@@ -26,7 +26,9 @@ impl Served {
 
     /// A call by a phone, with its proof.
     pub fn by_phone(&self, phone: &Phone, method: &str, path: &str) -> Call<'_> {
-        let proof = self.proof(phone, (method, path), &json!({}));
+        // A proof is for an address without its query.
+        let address = path.split('?').next().unwrap();
+        let proof = self.proof(phone, (method, address), &json!({}));
         self.call(method, path).header("dpop", &proof)
     }
 

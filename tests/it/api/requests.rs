@@ -8,6 +8,7 @@ use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::{Failure, Policy};
 
 use super::support::Served;
+use crate::people::phones::Phone;
 use crate::people::support::{answer, enrol_ada, heard, published, sign_in};
 use crate::store_support::{Place, event, over_both, person};
 
@@ -42,6 +43,38 @@ over_both! {
         assert_eq!(listed, served.get("owner", &format!("{PENDING}/identity_verification/new")).await.body);
         assert_eq!((&listed["detail"]["type"], &listed["detail"]["location"]), (&json!("identity_verification"), &json!("Lisbon")));
         assert_eq!((&listed["number_required"], &listed["ended"]), (&json!(false), &Value::Null));
+    }
+
+    /// Page by page, in a browser as on a phone, however many ask.
+    async fn pending_comes_in_pages(policy: Policy) {
+        for n in 0..300 {
+            let at = SystemClock.now().minus(Duration::from_secs(n / 10));
+            let source = format!("source-{n}");
+            project(&policy, &Projection { source, ..sign_in(&person("acme", "jonas"), &format!("e{n}"), at) }).await;
+        }
+        let served = Served::new(policy).await;
+        let mut phone = Phone::new("token-1");
+        assert_eq!(served.register(&mut phone).await.status, 200);
+        let phones = "/v1/workspaces/acme/phone/requests";
+        let mut read = std::collections::BTreeMap::new();
+        for (path, limit, pages) in [(PENDING, "", vec![200, 100]), (phones, "", vec![200, 100]), (PENDING, "&limit=120", vec![120, 120, 60])] {
+            let (mut sizes, mut before) = (Vec::new(), String::from("?"));
+            loop {
+                let path = format!("{path}{before}{limit}");
+                let page = if path.starts_with(phones) { served.by_phone(&phone, "GET", &path).answer().await } else { served.get("user", &path).await };
+                let events = page.body["requests"].as_array().unwrap().clone();
+                sizes.push(events.len());
+                for event in events {
+                    *read.entry(event["event"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+                }
+                let Some(next) = page.body["next"].as_str() else { break };
+                before = format!("?before={next}");
+            }
+            assert_eq!(sizes, pages, "{path}{limit}");
+        }
+        assert!(read.len() == 300 && read.values().all(|times| *times == 3), "{read:?}");
+        let wrong = served.get("user", &format!("{PENDING}?before=7.5")).await;
+        assert_eq!((wrong.status, wrong.problem()), (400, "wrong-page"));
     }
 
     /// A request that has not come yet is asked for again; ids travel percent-encoded; what only informs has no requests.

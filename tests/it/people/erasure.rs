@@ -35,13 +35,13 @@ over_both! {
         assert_eq!((users[0].device_count(), users[0].version()), (0, 3));
         assert_eq!(users[0].preference(NotificationType::OtpReceived), Preference::On);
         assert_eq!(users[1].preference(NotificationType::OtpReceived), Preference::Off);
-        assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
+        assert!(requests.pending(&ada, None, 200, AT).await.unwrap().items.is_empty());
         assert!(requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
         for projection in [&one, &two] {
             assert_eq!(requests.project(projection, AT).await.unwrap(), Projected::Known, "read again, it asks nobody anew");
             assert_eq!(requests.request(&id_of(projection)).await.unwrap().unwrap().detail, None);
         }
-        assert_eq!(requests.pending(&bob, AT).await.unwrap().len(), 1);
+        assert_eq!(requests.pending(&bob, None, 200, AT).await.unwrap().items.len(), 1);
         let decisions = published(&policy).await.decisions();
         assert_eq!(heard(&decisions, "e1").split_off(1), ["Approve"]);
         assert_eq!(heard(&decisions, "e2").split_off(1), ["Cancelled"]);

@@ -57,7 +57,7 @@ over_both! {
         assert_eq!(left(place, "acme").await, (1, 1), "bob's");
         assert!(place.dump(&["tickets"]).await.is_empty());
         assert_eq!(ask(&policy, "acme", &["ada"]).await.unwrap().users[0].device_count(), 0);
-        assert_eq!(requests.pending(&ada, AT).await.unwrap().len(), 1);
+        assert_eq!(requests.pending(&ada, None, 200, AT).await.unwrap().items.len(), 1);
         assert_eq!(policy.admin().known_role(&ada).await.unwrap(), Some(Role::Owner));
         let late = requests.decide(&answer(&asked, "d1", Verb::Approve, None), after(10)).await;
         assert!(late.unwrap_err().to_string().contains("any more"), "a retired key answers nothing");
@@ -69,7 +69,7 @@ over_both! {
 
         let done = told(&policy, "l2", LifecycleChange::UserRemoved(user("ada"))).await;
         assert_eq!((done.again, done.devices, done.closed, done.told), (false, 1, 1, None), "who left is told nothing");
-        assert!(requests.pending(&ada, AT).await.unwrap().is_empty());
+        assert!(requests.pending(&ada, None, 200, AT).await.unwrap().items.is_empty());
         assert_eq!(policy.admin().known_role(&ada).await.unwrap(), None);
         let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users.remove(0);
         assert_eq!(entry.preference(NotificationType::OtpReceived), Preference::Off, "erasing is another call");
@@ -108,7 +108,7 @@ over_both! {
         assert_eq!((done.again, done.devices, done.closed), (false, PEOPLE as u64, 70));
         assert_eq!((left(place, "acme").await, left(place, "globex").await), ((0, 0), (1, 1)));
         assert_eq!(ask(&policy, "acme", &["u599"]).await.unwrap().users[0].device_count(), 0);
-        assert!(policy.requests().pending(&person("acme", "u3"), AT).await.unwrap().is_empty());
+        assert!(policy.requests().pending(&person("acme", "u3"), None, 200, AT).await.unwrap().items.is_empty());
         assert_eq!(policy.admin().known_role(&person("acme", "u3")).await.unwrap(), None);
 
         // As a kill leaves it: begun, not done, and something left.

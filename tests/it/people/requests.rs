@@ -2,7 +2,8 @@
 use prost::Message as _;
 use watchbell::event::{DeviceId, NotificationType, wire};
 use watchbell::people::{
-    Activity, AnswerRefusal, ClosedReason, Cursor, Ending, Happening, MatchNumber, Projection, Request, Verb,
+    Activity, AnswerRefusal, ClosedReason, Cursor, Ending, Happening, MatchNumber, PendingCursor, Projection, Request,
+    Verb,
 };
 use watchbell::store::{Failure, Policy, Projected};
 
@@ -15,8 +16,8 @@ fn from_source(id: &str, source: &str, second: u64) -> Projection {
 }
 
 async fn pending(policy: &Policy) -> Vec<String> {
-    let pending = policy.requests().pending(&person("acme", "ada"), after(60)).await.unwrap();
-    pending.iter().map(|request| request.id.event.to_string()).collect()
+    let pending = policy.requests().pending(&person("acme", "ada"), None, 200, after(60)).await.unwrap();
+    pending.items.iter().map(|request| request.id.event.to_string()).collect()
 }
 
 async fn request(policy: &Policy, projection: &Projection) -> Request {
@@ -283,8 +284,8 @@ over_both! {
         let device = DeviceId::new("d1").unwrap();
         let kind = NotificationType::IdentityVerification;
         let shown = [(kind, event.event.clone())];
-        assert_eq!(requests.seen(&ada, &device, &shown, after(2)).await.unwrap(), 1);
-        assert_eq!(requests.seen(&ada, &device, &shown, after(3)).await.unwrap(), 0);
+        assert_eq!(requests.seen(&ada, &device, &shown, after(2)).await.unwrap().told, 1);
+        assert_eq!(requests.seen(&ada, &device, &shown, after(3)).await.unwrap().told, 0);
         let delivered = Activity {
             person: ada.clone(),
             at: after(1),
@@ -307,5 +308,28 @@ over_both! {
         assert_eq!(what, [Happening::DeniedNotMe, Happening::Seen, Happening::Suppressed, Happening::Delivered]);
         assert_eq!(read[2], muted);
         assert!(requests.recent(&person("acme", "bob"), None, 9).await.unwrap().items.is_empty());
+    }
+
+    /// However many ask, the person's own request is on some page: three hundred of as many sources hide none, those of one moment included.
+    async fn pending_is_read_in_pages(policy: Policy) {
+        let (ada, requests) = (person("acme", "ada"), policy.requests());
+        let own = from_source("own.request|1", "", 0);
+        requests.project(&own, AT).await.unwrap();
+        for n in 0..300 {
+            requests.project(&from_source(&format!("e{n}"), &format!("source-{n}"), 1 + n / 100), AT).await.unwrap();
+        }
+        let (mut read, mut pages, mut before) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = requests.pending(&ada, before.as_ref(), 200, after(60)).await.unwrap();
+            pages.push(page.items.len());
+            read.extend(page.items.into_iter().map(|request| (request.occurred_at, request.id.event.to_string())));
+            let Some(next) = page.next else { break };
+            before = PendingCursor::parse(&next.to_text());
+        }
+        assert_eq!(pages, [200, 101]);
+        assert!(read.is_sorted_by(|one, next| one.0 >= next.0), "newest first");
+        assert_eq!(read.last().unwrap().1, "own.request|1");
+        let different: std::collections::BTreeSet<_> = read.iter().map(|(_, event)| event).collect();
+        assert_eq!(different.len(), 301);
     }
 }
