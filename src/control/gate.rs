@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::Caller;
 use super::input::not_found;
@@ -79,6 +80,11 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
+/// The place that a request has among those that are answered at once: free again when the last copy of this is dropped.
+#[derive(Debug, Clone)]
+#[allow(dead_code, reason = "it is held, not read")]
+pub(super) struct Room(Arc<OwnedSemaphorePermit>);
+
 /// Bounds how many are answered at once, how large they are and how long they take.
 pub(super) async fn bound(State(api): State<Api>, request: Request, next: Next) -> Response {
     let Ok(room) = Arc::clone(api.room()).try_acquire_owned() else { return busy().into_response() };
@@ -87,9 +93,13 @@ pub(super) async fn bound(State(api): State<Api>, request: Request, next: Next) 
             Ok(request) => request,
             Err(problem) => return problem.into_response(),
         };
+        let room = Room(Arc::new(room));
         let task = tokio::spawn(async move {
-            let _room = room;
-            next.run(request).await
+            let mut request = request;
+            request.extensions_mut().insert(room.clone());
+            let answered = next.run(request).await;
+            drop(room);
+            answered
         });
         task.await.unwrap_or_else(|_| broken().into_response())
     };

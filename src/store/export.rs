@@ -3,18 +3,28 @@
 //! The point: each part is read page by page, so that no person is too large to be handed out; only what is a secret is left out (tokens, and
 //! hashes of what was given out for minutes). It deliberately reads no two pages in one snapshot: somebody who goes on using the service
 //! is handed out as they were page by page. Fails by [`Unavailable`].
+use std::time::Duration;
+
 use super::admin::Admin;
 use super::database::{Arg, Row};
 use super::devices::own;
-use super::error::unavailable;
+use super::error::{Failure, unavailable};
 use super::preferences::of;
 use super::settings::{entry, kind, unknown};
-use super::work::again_if_raced;
+use super::work::{Trouble, again_if_raced};
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
 use crate::people::enrolment::OwnDevice;
 use crate::people::{Actor, AuditEntry, Audited, Cursor, PAGE_MAX, Page, Person, Role};
 use crate::policy::Preference;
 use crate::seam::Unavailable;
+
+/// How often a person's data is handed out within an hour: reading all of it costs the store as much as some hundred calls.
+const EXPORTS_PER_HOUR: i64 = 10;
+
+/// A person's data was handed out often enough.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("This person's data was exported {} times within the last hour. Try again later.", EXPORTS_PER_HOUR)]
+pub struct EnoughExports;
 
 /// A device, in use or retired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,15 +69,23 @@ pub struct Chosen {
 }
 
 impl Admin {
-    /// Writes into the trail that somebody is about to have everything of a person.
-    pub async fn exported(&self, person: &Person, by: &Actor, at: Timestamp) -> Result<(), Unavailable> {
+    /// Writes into the trail that somebody is about to have everything of a person, [`EXPORTS_PER_HOUR`] times at most.
+    pub async fn exported(&self, person: &Person, by: &Actor, at: Timestamp) -> Result<(), Failure<EnoughExports>> {
+        const COUNT: &str = "SELECT count(*) FROM audit
+            WHERE workspace = $1 AND target_user = $2 AND action = 'person_exported' AND at > $3";
         let note = || async {
             let mut work = self.inner.store.database.work().await?;
+            let [workspace, user] = of(person);
+            let since = Arg::Int(at.minus(Duration::from_secs(3600)).as_millis());
+            let rows = work.tx.rows(COUNT.into(), &[workspace, user, since]).await?;
+            if rows.first().map_or(Ok(0), |row| row.int(0))? >= EXPORTS_PER_HOUR {
+                return Err(Trouble::Refused(EnoughExports));
+            }
             let what = Audited::PersonExported { user: person.user.clone() };
             work.audit(&person.workspace, by, at, what).await?;
-            work.commit().await
+            Ok(work.commit().await?)
         };
-        let touched = again_if_raced(note).await.map_err(|error: sqlx::Error| unavailable(&error))?;
+        let touched = again_if_raced(note).await?;
         self.inner.announce(&touched).await;
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! Everything that is stored of a person, handed out in one call.
 //!
 //! The point: the answer is written while it is read, page by page, so that nobody has too much to be handed out and nothing of it piles up
-//! here. The trail hears of it before the first byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a
+//! here. It keeps its place among the requests until it ends, which a reader cannot put off for ever. The trail hears of it before the first byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a
 //! person's data never looks like all of it.
+use std::time::Duration;
+
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
@@ -19,6 +22,7 @@ use super::notices::Notice;
 use super::others::whom;
 use super::requests::{Activity, Request};
 use crate::control::auth::{Action, Member};
+use crate::control::gate::Room;
 use crate::control::input::Named;
 use crate::control::problem::Problem;
 use crate::control::state::Api;
@@ -27,10 +31,14 @@ use crate::event::{DeviceId, EventId, NotificationType};
 use crate::people::{Cursor, PAGE_MAX, Person, RequestId, Role};
 use crate::policy::Preference;
 use crate::seam::Unavailable;
-use crate::store::{Chosen, KeptDevice, KeptTest, Policy, SeenMark};
+use crate::store::{Chosen, EnoughExports, KeptDevice, KeptTest, Policy, SeenMark};
 
 /// Pieces of an answer that wait for whoever reads it: with one page being made, the most that an export holds in memory.
 const PIECES: usize = 2;
+
+/// How long a reader may take for one piece, and for all: a page is read at any speed that a phone has, and the largest export within a minute.
+const PIECE_MAX: Duration = Duration::from_secs(30);
+const WHOLE_MAX: Duration = Duration::from_secs(600);
 
 /// Everything that is stored of a person. Left out are secrets: push tokens but their end, and hashes of what was given out for minutes.
 #[derive(Serialize, ToSchema)]
@@ -136,11 +144,12 @@ impl From<SeenMark> for ExportedSeen {
 /// Export a person's data
 ///
 /// Everything that is stored of them, in one call, as a file. Everybody may have their own; owners anybody's, super admins everybody's but
-/// owners'. The audit trail says who had it.
+/// owners'. The audit trail says who had it. A few times in an hour.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
     responses((status = 200, description = "All of it. If it breaks off, it is not all of it: ask again.", body = Export)))]
 pub(in crate::control) async fn export(
     State(api): State<Api>,
+    Extension(room): Extension<Room>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
@@ -151,14 +160,24 @@ pub(in crate::control) async fn export(
     let (pieces, written) = channel(PIECES);
     let (policy, at) = (api.policy().clone(), Moment(api.now()));
     tokio::spawn(async move {
-        if let Err(broken) = write(&policy, &person, chosen, at, &pieces).await {
-            tracing::warn!(%broken, "an export broke off");
-            pieces.send(Err(std::io::Error::other(broken))).await.ok();
+        // It has its place among the requests until it ends, and an end of its own: its caller's is over with the head of the answer.
+        let _room = room;
+        let writing = write(&policy, &person, chosen, at, &pieces);
+        let written = tokio::time::timeout(WHOLE_MAX, writing).await.unwrap_or(Err(Broken::Slow));
+        match written {
+            Ok(()) => {
+                tokio::time::timeout(PIECE_MAX, pieces.send(None)).await.ok();
+            }
+            Err(broken) => tracing::warn!(%broken, "an export broke off"),
         }
     });
-    let body = Body::from_stream(stream::unfold(written, |mut written| async {
-        let piece: Option<std::io::Result<Bytes>> = written.recv().await;
-        piece.map(|piece| (piece, written))
+    let body = Body::from_stream(stream::unfold(Some(written), |written| async {
+        let mut written = written?;
+        match written.recv().await {
+            Some(Some(piece)) => Some((Ok(piece), Some(written))),
+            Some(None) => None,
+            None => Some((Err(std::io::Error::other("the export broke off")), None)),
+        }
     }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -176,9 +195,12 @@ enum Broken {
     Json(#[from] serde_json::Error),
     #[error("nobody reads it any more")]
     Hung,
+    #[error("it is read too slowly")]
+    Slow,
 }
 
-type Pieces = Sender<std::io::Result<Bytes>>;
+/// Pieces of the answer, and nothing after the last: without that it broke off.
+type Pieces = Sender<Option<Bytes>>;
 
 /// Writes the members one after the other, each list page by page.
 async fn write(
@@ -324,5 +346,32 @@ async fn send(pieces: &Pieces, text: String) -> Result<(), Broken> {
     if text.is_empty() {
         return Ok(());
     }
-    pieces.send(Ok(text.into())).await.map_err(|_| Broken::Hung)
+    match tokio::time::timeout(PIECE_MAX, pieces.send(Some(text.into()))).await {
+        Ok(sent) => sent.map_err(|_| Broken::Hung),
+        Err(_) => Err(Broken::Slow),
+    }
+}
+
+impl From<EnoughExports> for Problem {
+    fn from(enough: EnoughExports) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "enough-exports", "Enough exports", enough.to_string())
+            .with_header(header::RETRY_AFTER, "600")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_not_waited_for() {
+        // As many pieces as wait, and half a minute for the next one.
+        let (pieces, _unread) = channel(PIECES);
+        for _ in 0..PIECES {
+            assert!(send(&pieces, "piece".to_owned()).await.is_ok());
+        }
+        let began = tokio::time::Instant::now();
+        assert!(matches!(send(&pieces, "piece".to_owned()).await, Err(Broken::Slow)));
+        assert_eq!(began.elapsed(), PIECE_MAX);
+    }
 }

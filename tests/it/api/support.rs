@@ -23,7 +23,7 @@ pub struct Served {
     pub document: Value,
     /// Nonces that were to be pushed.
     pub pushed: Pushed,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 /// A courier that keeps what it is given.
