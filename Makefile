@@ -13,7 +13,7 @@ FUZZ_ENV := $(CACHE)/tools/schemathesis-$(SCHEMATHESIS_VERSION)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo check lint test deny audit bench bench-policy fuzz-api soak breaks tools
+.PHONY: help demo check lint test deny audit bench bench-policy fuzz-api upstream soak breaks tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -62,6 +62,12 @@ fuzz-api: tools $(FUZZ_ENV)/complete ## schemathesis plays the API against its o
 	cargo build --locked --bins
 	tests/services/run -- $(FUZZ_ENV)/bin/python tests/fuzz/run.py $(TARGET)/debug/watchbell $(FUZZ) 2>&1 \
 		| sed --unbuffered '/Configuration:/d; s/[[:space:]]*$$//' | tee docs/fuzz.txt
+
+# Not part of the gate: it needs Python with venv and Maven, and fetches packages with both.
+upstream: tools ## run the programs of docs/upstream.md as the page says; what they print is kept under docs/
+	cargo test --locked --no-run --test it
+	tests/services/run -- cargo test --locked --test it both_programs -- --ignored --nocapture 2>&1 \
+		| sed --unbuffered -E '/^ *(Finished|Running) /d; s/[[:space:]]*$$//' | tee docs/upstream.txt
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 \

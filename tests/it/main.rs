@@ -29,4 +29,5 @@ mod store_versions;
 mod support;
 mod trace;
 mod upstream;
+mod walk;
 mod worker;
