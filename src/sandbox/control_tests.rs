@@ -3,19 +3,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Sandbox;
-use super::testing::{H2, PAYLOAD, TOPIC, start, token, within};
+use super::testing::{H2, PAYLOAD, TOPIC, call, start, token, within};
 
 const DEVICE: &str = "abcd12";
-
-async fn call(sandbox: &Sandbox, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let request = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut request = request.request(method, format!("{}{path}", sandbox.control_url()));
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    let answer = within(request.send()).await.unwrap();
-    (answer.status().as_u16(), within(answer.json()).await.unwrap_or_default())
-}
 
 async fn push(sandbox: &Sandbox, h2: &H2) -> (u16, String) {
     let bearer = format!("bearer {}", token(sandbox, 0, 0));

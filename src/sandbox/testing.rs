@@ -12,8 +12,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIX
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use reqwest::Method;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -42,6 +44,17 @@ pub(crate) fn now_s() -> i64 {
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(CEILING, future).await.expect("nothing happened within the ceiling")
+}
+
+/// A call of the control endpoint; what is no JSON is read as null.
+pub(crate) async fn call(sandbox: &Sandbox, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let request = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = request.request(method, format!("{}{path}", sandbox.control_url()));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = within(request.send()).await.unwrap();
+    (answer.status().as_u16(), within(answer.json()).await.unwrap_or_default())
 }
 
 /// A TLS connection that trusts the sandbox's CA and offers these protocols.

@@ -1,5 +1,5 @@
-//! What `docs/upstream.md` and its programs say stands in the schemas: their names are compared here, because neither Python nor Java is
-//! needed to build Watchbell.
+//! What `docs/upstream.md` and its programs say stands in the schemas: their names are compared here, because no Python and no Maven is
+//! needed to build Watchbell. `make upstream` runs the programs.
 use std::collections::BTreeSet;
 use std::path::Path;
 

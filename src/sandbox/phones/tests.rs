@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::Timestamp;
 use crate::people::signed::{Asked, DeviceKey, Flaw, SignedAnswer, Unchecked, UncheckedProof};
-use crate::sandbox::Sandbox;
-use crate::sandbox::testing::{H2, TOPIC, now_s, start, token, within};
+use crate::sandbox::testing::{H2, TOPIC, call, now_s, start, token, within};
 
 const URL: &str = "https://w.example/v1/workspaces/acme/phone/requests";
 
@@ -33,16 +32,6 @@ fn what_a_phone_signs_counts() {
     assert!(answer.clone().verify(&key, "https://w.example").is_ok());
     assert_eq!(answer.verify(&other, "https://w.example").err(), Some(Flaw::Signature));
     assert_eq!(format!("{phone:?}"), format!("PhoneKey({})", phone.thumbprint()), "no private half prints");
-}
-
-async fn call(sandbox: &Sandbox, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let request = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut request = request.request(method, format!("{}{path}", sandbox.control_url()));
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    let answer = within(request.send()).await.unwrap();
-    (answer.status().as_u16(), within(answer.json()).await.unwrap_or_default())
 }
 
 /// There is none until one is made; a push for its token is on its screen, a withdrawal takes it off, and nobody else is woken.

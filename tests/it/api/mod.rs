@@ -19,6 +19,7 @@ mod requests;
 mod roles;
 mod self_test;
 mod sessions;
+mod stories;
 mod strangers;
 mod support;
 mod told;

@@ -70,7 +70,7 @@ impl Served {
         phone
     }
 
-    async fn promote(&self, phone: &Phone, body: Value) -> Answer {
+    pub async fn promote(&self, phone: &Phone, body: Value) -> Answer {
         let path = format!("{W}/me/devices/{}/promotion", phone.id());
         let proof = self.proof(phone, ("POST", &path), &json!({}));
         self.call_as("user", "POST", &path).header("dpop", &proof).json(&body).answer().await

@@ -199,7 +199,7 @@ impl Walk {
 impl Drop for Walk {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let last = (0..self.typed)
+            let last = (self.typed.saturating_sub(20)..self.typed)
                 .map(|n| self.read(&format!("typed-{n}")) + "\n" + &self.read(&format!("typed-{n}.out")));
             eprintln!("{}", last.collect::<Vec<_>>().join("\n"));
         }

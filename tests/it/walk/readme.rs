@@ -10,14 +10,17 @@ pub(super) fn give(readme: &str) -> String {
     readme[begin..].split('`').next().unwrap().replace('\n', " ")
 }
 
-/// The walk of "The API", with its configuration in place.
+/// The walk of "The API", with its configuration in place, and what its last sentence says ends it.
 pub(super) fn walk_of_the_api() -> (Walk, Vec<String>) {
     let readme = page("README.md");
     let (sandbox, api) = (section(&readme, "## Your own Kafka"), section(&readme, "## The API"));
     let walk = Walk::begin(&give(&readme));
     // "what the sandbox printed, and": another test holds the first part against what it prints.
     walk.write("trial.toml", &(blocks(sandbox, "toml").concat() + &blocks(api, "toml").concat()));
-    (walk, commands(api))
+    let end = api.split("`kill ").nth(1).and_then(|rest| rest.split('`').next()).expect("what ends it all");
+    let mut commands = commands(api);
+    commands.push(format!("kill {end}"));
+    (walk, commands)
 }
 
 /// From signing in, through a type that is enforced, to an event, its push, and its answer as upstream hears it.
