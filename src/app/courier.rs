@@ -119,7 +119,7 @@ impl Inner {
         let push = Push {
             job,
             collapse: job,
-            device,
+            device: &device,
             content: Content::Nonce { title: &title, body: &body, nonce: push.nonce.expose() },
             reference: Reference {
                 workspace: person.workspace.as_str(),
@@ -174,7 +174,7 @@ impl Inner {
         let push = Push {
             job,
             collapse: job,
-            device,
+            device: &device,
             content: Content::Notice(&said, notice.what),
             reference: Reference::of_notice(notice, &workspace),
             expires_at: notice.until,

@@ -26,7 +26,7 @@ pub struct Push<'a> {
     /// What the entry on the screen is known by (collapse id, tag): the notification's job id, for its withdrawal too.
     pub collapse: JobId,
     /// Where it goes.
-    pub device: DeviceView<'a>,
+    pub device: &'a DeviceView<'a>,
     /// What it says.
     pub content: Content<'a>,
     /// What the app may fetch more about.

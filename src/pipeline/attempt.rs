@@ -21,7 +21,7 @@ use crate::seam::{
 pub(super) struct Attempt<'a> {
     pub(super) subject: About<'a>,
     pub(super) user: &'a UserId,
-    pub(super) device: DeviceView<'a>,
+    pub(super) device: &'a DeviceView<'a>,
     pub(super) workspace: &'a Workspace,
     pub(super) user_version: u64,
     /// The job, and the notification that it shows or takes back.
@@ -219,7 +219,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         lease: &dyn Lease,
         settlement: &Arc<Settlement>,
     ) -> Attempted {
-        let Some(credential) = self.provider.credential(&attempt.device) else {
+        let Some(credential) = self.provider.credential(attempt.device) else {
             return self.without_credential(attempt, settlement);
         };
         let (now, instant) = (self.clock.now(), self.clock.instant());

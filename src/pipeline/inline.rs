@@ -28,7 +28,7 @@ fn first_attempt<'a>(
     resolved: &'a Resolved,
     notification: &'a Notification,
     step: &Step<'a>,
-    device: DeviceView<'a>,
+    device: &'a DeviceView<'a>,
     job: JobId,
 ) -> Attempt<'a> {
     Attempt {
@@ -60,7 +60,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
             let job = show(event, step.user, device);
             self.planned(hand);
             hand.begin_sending();
-            let attempt = first_attempt(&hand.record, event, resolved, &notification, step, *device, job);
+            let attempt = first_attempt(&hand.record, event, resolved, &notification, step, device, job);
             return self.run(&attempt, &*hand.record.lease, settlement).await;
         }
         Box::pin(self.send_several(hand, event, resolved, steps, settlement)).await;
@@ -85,7 +85,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
                 rendered.push((locale, render(event, &resolved.workspace, locale, &self.texts)));
                 rendered.len() - 1
             });
-            sends.push((step, *device, show(event, step.user, device), at));
+            sends.push((step, device, show(event, step.user, device), at));
         }
         self.planned(hand);
         for step in steps {

@@ -194,7 +194,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let attempt = Attempt {
             subject,
             user: &job.user,
-            device,
+            device: &device,
             workspace: &resolved.workspace,
             user_version: resolved.users[0].version(),
             ids: Ids::of(job),

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-use super::http2::{NotProcessed, SendError, Unknown};
+use super::http2::{Answer, NotProcessed, SendError, Unknown};
 use crate::delivery::{Outcome, Reach, Reason, RetryScope};
 use crate::event::Timestamp;
 
@@ -30,6 +30,11 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 fn http_date(text: &str) -> Option<Timestamp> {
     let since = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}
+
+/// Whether the push was accepted.
+pub(super) fn is_ok(sent: &Result<Answer, SendError>) -> bool {
+    sent.as_ref().is_ok_and(|answer| answer.status == http::StatusCode::OK)
 }
 
 /// What it means for a push that there is no answer.

@@ -82,7 +82,7 @@ pub(super) fn device(owner: &UserEntry) -> DeviceView<'_> {
 
 /// A push of an event; its withdrawal replaces the entry of the first.
 pub(super) fn push<'a>(
-    device: DeviceView<'a>,
+    device: &'a DeviceView<'a>,
     event: &'a Event,
     workspace: &'a Workspace,
     content: Content<'a>,
@@ -113,30 +113,31 @@ pub(super) fn all_payloads(platform: Platform, body: impl Fn(&Push<'_>) -> serde
         for detail in [Detail::Minimal, Detail::Full] {
             let workspace = workspace(detail);
             let rendered = render(&event, &workspace, Locale::EnUs, &texts);
-            let push = push(device(&owner), &event, &workspace, Content::Show(&rendered));
+            let device = device(&owner);
+            let push = push(&device, &event, &workspace, Content::Show(&rendered));
             show(format!("{}, {detail:?}", kind.name()), &push);
         }
         let workspace = workspace(Detail::Minimal);
         let gone = withdrawn(kind, Locale::EnUs, &texts);
         show(
             format!("{}, withdrawn", kind.name()),
-            &push(device(&owner), &event, &workspace, Content::Withdraw(&gone)),
+            &push(&device(&owner), &event, &workspace, Content::Withdraw(&gone)),
         );
     }
     let workspace = workspace(Detail::Minimal);
     let test = Event { test: true, number_required: false, ..event(NotificationType::IdentityVerification) };
     let rendered = render(&test, &workspace, Locale::EnUs, &texts);
-    show("a test".to_owned(), &push(device(&owner), &test, &workspace, Content::Show(&rendered)));
+    show("a test".to_owned(), &push(&device(&owner), &test, &workspace, Content::Show(&rendered)));
     let about = event(NotificationType::TrustedDevice);
     for what in SystemNotice::ALL {
         let said = notice(about.kind(), what, Locale::EnUs, &texts);
         let content = Content::Notice(&said, what);
-        show(format!("notice, {}", what.name()), &push(device(&owner), &about, &workspace, content));
+        show(format!("notice, {}", what.name()), &push(&device(&owner), &about, &workspace, content));
     }
     let event = event(NotificationType::IdentityVerification);
     let [title, body] = crate::notification::reach(Locale::EnUs, &texts);
     let content = Content::Nonce { title: &title, body: &body, nonce: "bm9uY2U" };
-    show("a nonce".to_owned(), &push(device(&owner), &event, &workspace, content));
+    show("a nonce".to_owned(), &push(&device(&owner), &event, &workspace, content));
     shown.replace('\u{2068}', "⟨").replace('\u{2069}', "⟩")
 }
 
@@ -160,7 +161,7 @@ pub(super) fn with_extreme_push(filler: &str, withdraw: bool, platform: Platform
     };
     let owner = owner(platform, TOKEN);
     let content = if withdraw { Content::Withdraw(&notification) } else { Content::Show(&notification) };
-    check(&push(device(&owner), &event, &workspace, content));
+    check(&push(&device(&owner), &event, &workspace, content));
 }
 
 /// What Apple's payload says for the same push.

@@ -157,7 +157,7 @@ impl PushProvider for Providers {
     }
 
     async fn push<'a>(&'a self, push: &'a Push<'a>, deadline: Instant, wanted: Wanted<'a>) -> Outcome {
-        match self.route(&push.device) {
+        match self.route(push.device) {
             Some(Route::Apns(client, app)) => client.push(app, push, deadline, wanted).await,
             Some(Route::Fcm(client, app)) => client.push(app, push, deadline, wanted).await,
             None => Outcome::Misconfigured { reason: Reason::known("no_credential") },

@@ -111,7 +111,8 @@ async fn push_is_small() {
     let (event, workspace) = (fixtures::event(NotificationType::OtpReceived), fixtures::workspace(Detail::Full));
     let rendered = render(&event, &workspace, Locale::EnUs, &Texts::load().unwrap());
     let owner = owner(Platform::Apns, "com.example.a", Environment::Production);
-    let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
+    let device = fixtures::device(&owner);
+    let push = fixtures::push(&device, &event, &workspace, Content::Show(&rendered));
     let weight = std::mem::size_of_val(&providers.push(&push, Instant::now(), &|| true));
     assert!(weight <= 640, "{weight} bytes");
 }
@@ -123,7 +124,8 @@ async fn outcomes_without_an_answer() {
     let (event, workspace) = (fixtures::event(NotificationType::OtpReceived), fixtures::workspace(Detail::Full));
     let rendered = render(&event, &workspace, Locale::EnUs, &Texts::load().unwrap());
     let attempt = async |owner: UserEntry| {
-        let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
+        let device = fixtures::device(&owner);
+        let push = fixtures::push(&device, &event, &workspace, Content::Show(&rendered));
         providers.push(&push, Instant::now() + Duration::from_millis(200), &|| true).await
     };
     let nobody = attempt(owner(Platform::Apns, "com.example.c", Environment::Production)).await;

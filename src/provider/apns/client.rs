@@ -66,11 +66,15 @@ impl Client {
             let (retry_after, scope) = (Some(wait), RetryScope::Device);
             return Outcome::Retryable { reason, retry_after, scope, reach: Reach::Unsent };
         }
-        let sent = self.pool.send(|| wanted().then(|| self.request(app, push)), deadline).await;
-        match sent {
-            Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
-            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, wanted, sent)).await,
-        }
+        let settling = {
+            // Gone before the next await: a push in flight needs no room for it.
+            let sent = self.pool.send(|| wanted().then(|| self.request(app, push)), deadline).await;
+            if answer::is_ok(&sent) {
+                return self.accepted(app);
+            }
+            Box::pin(self.settle(app, push, deadline, wanted, sent))
+        };
+        settling.await
     }
 
     fn request(&self, app: usize, push: &Push<'_>) -> Request {

@@ -156,7 +156,8 @@ mod tests {
         let owner = fixtures::owner(Platform::Apns, TOKEN);
         let (event, workspace) = (fixtures::event(NotificationType::OtpReceived), fixtures::workspace(Detail::Full));
         let rendered = render(&event, &workspace, Locale::Ja, &texts);
-        let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
+        let device = fixtures::device(&owner);
+        let push = fixtures::push(&device, &event, &workspace, Content::Show(&rendered));
         let ours: Value = serde_json::from_slice(&encode(&push).body).unwrap();
         let alert = DefaultNotificationBuilder::new().title(&rendered.title).body(&rendered.body);
         let Some(APSAlert::Default(alert)) = alert.build(TOKEN, Default::default()).aps.alert else {
@@ -189,7 +190,8 @@ mod tests {
         let (event, workspace) =
             (fixtures::event(NotificationType::TrustedDevice), fixtures::workspace(Detail::Minimal));
         let rendered = crate::notification::withdrawn(event.kind(), Locale::De, &texts);
-        let push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Withdraw(&rendered));
+        let device = fixtures::device(&owner);
+        let push = fixtures::push(&device, &event, &workspace, Content::Withdraw(&rendered));
         let encoded = encode(&push);
         assert_eq!(encoded.path, format!("/3/device/{TOKEN}"));
         let Values { id, collapse_id, expiration } = encoded.values;

@@ -58,11 +58,15 @@ impl Client {
                 Err(outcome) => return self.report(outcome),
             },
         };
-        let sent = self.pool.send(|| wanted().then(|| self.request(&access, push)), deadline).await;
-        match sent {
-            Ok(answer) if answer.status == http::StatusCode::OK => self.accepted(app),
-            Ok(_) | Err(_) => Box::pin(self.settle(app, push, deadline, wanted, sent, access)).await,
-        }
+        let settling = {
+            // Gone before the next await: a push in flight needs no room for it.
+            let sent = self.pool.send(|| wanted().then(|| self.request(&access, push)), deadline).await;
+            if answer::is_ok(&sent) {
+                return self.accepted(app);
+            }
+            Box::pin(self.settle(app, push, deadline, wanted, sent, access))
+        };
+        settling.await
     }
 
     fn request(&self, access: &Access, push: &Push<'_>) -> Request {

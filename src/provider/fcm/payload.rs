@@ -122,7 +122,8 @@ mod tests {
         let owner = fixtures::owner(Platform::Fcm, TOKEN);
         let (event, workspace) = (fixtures::event(NotificationType::OtpReceived), fixtures::workspace(Detail::Full));
         let rendered = render(&event, &workspace, Locale::Ja, &texts);
-        let mut push = fixtures::push(fixtures::device(&owner), &event, &workspace, Content::Show(&rendered));
+        let device = fixtures::device(&owner);
+        let mut push = fixtures::push(&device, &event, &workspace, Content::Show(&rendered));
         for (expires_in, expected) in [(120, "120s"), (0, "0s"), (-5, "0s"), (2_419_201, "2419200s")] {
             push.expires_at = Timestamp::from_secs(NOW.as_secs() + expires_in);
             assert_eq!(read(&encode(&push, NOW))["message"]["android"]["ttl"], expected);
