@@ -170,7 +170,7 @@ impl Rig {
             true => (JobId::withdraw("acme", wish.kind, "e-1", "ana", "d-1"), Content::Withdraw(&gone)),
         };
         let (reference, expires_at) = (Reference::of(&event, &workspace), event.expires_at);
-        let push = Push { job, collapse, device, content, reference, expires_at, attempts: 0 };
+        let push = Push { job, collapse, device: &device, content, reference, expires_at, attempts: 0 };
         providers.push(&push, Instant::now() + wish.within, wanted).await
     }
 
