@@ -67,7 +67,8 @@ fuzz-api: tools $(FUZZ_ENV)/complete ## schemathesis plays the API against its o
 upstream: tools ## run the programs of docs/upstream.md as the page says; what they print is kept under docs/
 	cargo test --locked --no-run --test it
 	tests/services/run -- cargo test --locked --test it both_programs -- --ignored --nocapture 2>&1 \
-		| sed --unbuffered -E '/^ *(Finished|Running) /d; s/[[:space:]]*$$//' | tee docs/upstream.txt
+		| sed --unbuffered -E '/^ *(Finished|Running|Looking|Collecting|Downloading|Installing|Attempting|Found|Uninstalling) |ninstalled set|% Total|Dload|--:--|━/d; s#$(CURDIR)#.#; s#/tmp/\.tmp[^/ ]*#/tmp#g; s/[[:space:]]*$$//' \
+		| tee docs/upstream.txt
 
 soak: ## the fault tests at full numbers, then the breaks; what they say is kept under docs/
 	WATCHBELL_SOAK=1 tests/services/run -- cargo test --locked --test faults -- --test-threads=1 --nocapture 2>&1 \

@@ -151,8 +151,9 @@ over_both! {
         assert!(!reachable().await);
         let promoted = phone.sign_in(&policy, &ada, (true, AT), &Way::ALL, AT).await;
         assert_eq!(promoted.err(), Some(Failure::Refused(PromotionRefusal::NotReachable)));
-        let pushed = policy.devices().report(&ada, phone.id(), &phone.thumbprint(), &phone.registrant().report, AT).await.unwrap().0;
-        phone.reach(&policy, &ada, &pushed.unwrap(), AT).await;
+        let (thumbprint, report) = (phone.thumbprint(), phone.registrant().report);
+        let reported = policy.devices().report(&ada, (phone.id(), &thumbprint), &report, None, AT).await.unwrap();
+        phone.reach(&policy, &ada, &reported.reach.unwrap(), AT).await;
         assert!(reachable().await);
     }
 
