@@ -54,7 +54,7 @@ pub use reach::{Reach, ReachOfType, UnreachedPerson};
 pub use requests::{Answered, MARKS_MAX, Marked, Projected, Requests, Taken};
 pub use retention::{
     ACTIVITY_KEPT, AUDIT_KEPT, ENDED_SESSIONS_KEPT, ERASED_KEPT, IDEMPOTENCY_KEPT, LIFECYCLE_KEPT, NOTICES_KEPT,
-    OUTBOX_KEPT, REQUESTS_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
+    OUTBOX_KEPT, REQUESTS_KEPT, RETIRED_KEPT, SEEN_KEPT, SINGLE_USE_KEPT,
 };
 pub use roles::Remembered;
 pub use schema::{Migrated, migrate};

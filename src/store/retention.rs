@@ -1,8 +1,9 @@
 //! For how long the store keeps what it need not keep.
 //!
 //! The point: every table that grows has a bound in time, stated here; nothing is removed that somebody may still need. What is not named
-//! here is kept: settings, people's versions, preferences, enrolments, rolled keys and roles, until the person is erased; and thumbprints of
-//! erased people's keys, without the person, because such a key never counts again.
+//! here is kept until the person is erased: settings, people's versions, preferences, living enrolments and roles, of which each has a limit of
+//! its own; and, also afterwards, the thumbprints of keys that were rolled, retired or erased, because such a key never counts again, be it
+//! after years: some hundred bytes each, of a phone so many a day at most ([`crate::people::enrolment::ROLLS_A_DAY_MAX`]).
 use std::time::Duration;
 
 use super::admin::Admin;
@@ -34,6 +35,8 @@ pub const LIFECYCLE_KEPT: Duration = REQUESTS_KEPT;
 pub const ERASED_KEPT: Duration = REQUESTS_KEPT;
 /// From when on somebody's sessions count: longer than a token from before may live (`auth.max_token_age_s`: 7 days at most).
 pub const ENDED_SESSIONS_KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
+/// A device after it was retired: as long as anything is shown that names it. Then its name, model and key go, and the thumbprint stays.
+pub const RETIRED_KEPT: Duration = REQUESTS_KEPT;
 /// An idempotency key: longer than an app repeats a registration.
 pub const IDEMPOTENCY_KEPT: Duration = DAY;
 /// A challenge or a ticket after its end: long enough to be told "expired" or "used" instead of "unknown".
@@ -119,11 +122,31 @@ impl Admin {
             let swept = self.inner.store.database.sweep(sql.into(), now.minus(kept)).await;
             removed += swept.map_err(|error| unavailable(&error))?;
         }
-        Ok(removed)
+        let retired = self.inner.store.database.sweep_retired(now.minus(RETIRED_KEPT)).await;
+        Ok(removed + retired.map_err(|error| unavailable(&error))?)
     }
 }
 
 impl Database {
+    /// Leaves of devices that were retired before then what their keys are known again by.
+    async fn sweep_retired(&self, before: Timestamp) -> Result<usize, sqlx::Error> {
+        const REMEMBER: &str = "INSERT INTO rolled_keys (workspace, user_id, device, thumbprint, rolled_at)
+            SELECT workspace, user_id, id, key_thumbprint, retired_at FROM enrolments
+            WHERE retired_at < $1 AND key_thumbprint IS NOT NULL ORDER BY retired_at LIMIT $2
+            ON CONFLICT (workspace, thumbprint) DO NOTHING";
+        // One without a key, or whose key was remembered: what was retired meanwhile is not older.
+        const REMOVE: &str = "DELETE FROM enrolments WHERE (workspace, user_id, id) IN
+            (SELECT e.workspace, e.user_id, e.id FROM enrolments e WHERE e.retired_at < $1 AND (e.key_thumbprint IS NULL OR EXISTS
+                (SELECT 1 FROM rolled_keys r WHERE r.workspace = e.workspace AND r.thumbprint = e.key_thumbprint)) LIMIT $2)
+            RETURNING 1";
+        let mut tx = self.begin().await?;
+        let args = [Arg::Int(before.as_millis()), Arg::Int(ROWS_MAX)];
+        tx.execute(REMEMBER.into(), &args).await?;
+        let rows = tx.rows(REMOVE.into(), &args).await?;
+        tx.commit().await?;
+        Ok(rows.len())
+    }
+
     async fn sweep(&self, sql: Sql, before: Timestamp) -> Result<usize, sqlx::Error> {
         let mut tx = self.begin().await?;
         let rows = tx.rows(sql, &[Arg::Int(before.as_millis()), Arg::Int(ROWS_MAX)]).await?;

@@ -247,6 +247,26 @@ over_both! {
         assert_eq!(policy.devices().approvers(&ada).await.unwrap(), 3);
     }
 
+    /// A device that was retired long ago goes with all that it was called; its key is known all the same, and never counts again.
+    async fn a_retired_device_leaves_its_thumbprint(policy: Policy, place: &Place) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let mut phone = approver(&policy, &ada, "token-1").await;
+        let mut other = Phone::new("token-2");
+        other.enrol(&policy, &ada, AT).await;
+        devices.remove(&ada, phone.id(), None, (true, None), AT).await.unwrap();
+        let (month, ms) = (watchbell::store::RETIRED_KEPT, std::time::Duration::from_millis(1));
+        policy.admin().sweep(AT.plus(month)).await.unwrap();
+        assert_eq!(place.dump(&["enrolments"]).await.len(), 2);
+        policy.admin().sweep(AT.plus(month).plus(ms)).await.unwrap();
+        let left = place.dump(&["enrolments"]).await;
+        assert!(left.len() == 1 && left[0].contains(other.id().as_str()), "{left:?}");
+        assert_eq!(devices.keyed(&ws("acme"), phone.id()).await.unwrap(), None);
+        let back = phone.register(&policy, &ada, after(1)).await;
+        assert_eq!(back.err(), Some(Failure::Refused(RegistrationRefusal::KeyRetired)));
+        let rolled = devices.roll(&other.roll(&policy, &ada, &phone).await, &phone.proof(None), after(1)).await;
+        assert_eq!(rolled.err(), Some(Failure::Refused(RollRefusal::KeyTaken)));
+    }
+
     /// Of somebody who is erased no device, key, challenge or claim is left.
     async fn erased_devices(policy: Policy) {
         let (ada, devices) = (person("acme", "ada"), policy.devices());
