@@ -26,7 +26,7 @@ What can be changed has an `ETag`. Send it back in `If-Match` and nobody overwri
 and an answer that has not changed has no body. Settings have one tag, a person's devices one, and preferences one that changes with \
 either; whatever is done to a person's devices takes the tag of their list. What only adds (a challenge, a test, a receipt), or is a \
 signed statement about one thing by itself (an answer, a key's successor, a promotion by another phone), takes no `If-Match`: it overwrites \
-nothing that somebody could have seen differently.
+nothing that somebody could have seen differently. Nor does an erasure, which takes whatever there is.
 
 Ids in addresses are percent-encoded. Moments are RFC 3339 in UTC. New members may be added to answers at any time: pass over what you \
 do not know.";
