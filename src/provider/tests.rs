@@ -114,7 +114,7 @@ async fn push_is_small() {
     let device = fixtures::device(&owner);
     let push = fixtures::push(&device, &event, &workspace, Content::Show(&rendered));
     let weight = std::mem::size_of_val(&providers.push(&push, Instant::now(), &|| true));
-    assert!(weight <= 640, "{weight} bytes");
+    assert!(weight <= 384, "{weight} bytes");
 }
 
 /// An app that no credential serves, and a token that is none, are told apart from trouble; nothing reachable is a retry.
