@@ -1,7 +1,8 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1): who changes what they have not seen is told so.
 //!
-//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it
-//! and described where it is read: `params(IfMatch)`.
+//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may
+//! be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it and described where it is read:
+//! `params(IfMatch)`.
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -130,14 +131,18 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if let Err(problem) = room_for(&api, &RoomOf::Sessions(caller.user.clone())) {
-        return problem.into_response();
-    }
-    let asked = sessions::workspace_of(&mut parts, &api).await;
-    if let Err(problem) = sessions::check(&api, &caller, asked.as_ref()).await {
+    if let Err(problem) = room_for_session(&mut parts, &api, &caller).await {
         return problem.into_response();
     }
     next.run(Request::from_parts(parts, body)).await
+}
+
+/// The session's own room first: whoever has one that was ended keeps nobody's other ones waiting, and asks the store no oftener.
+async fn room_for_session(parts: &mut Parts, api: &Api, caller: &Caller) -> Result<(), Problem> {
+    room_for(api, &RoomOf::Session(caller.user.clone(), caller.issued_at))?;
+    let asked = sessions::workspace_of(parts, api).await;
+    sessions::check(api, caller, asked.as_ref()).await?;
+    room_for(api, &RoomOf::Sessions(caller.user.clone()))
 }
 
 /// Takes the room of one call.

@@ -2,7 +2,7 @@
 //!
 //! Counted in this process, so several replicas allow that many times more: it protects the store from one caller's loop, it is no
 //! quota. A person's sessions have room together and each of their phones has its own, so that neither a stolen session nor a stolen phone
-//! keeps another phone from answering. A caller whose room is whole again is forgotten, so memory is bounded by those who called within
+//! keeps another phone from answering; and a session that was ended takes nobody's room but its own. A caller whose room is whole again is forgotten, so memory is bounded by those who called within
 //! the last minutes.
 //!
 //! Whoever calls in the name of a phone has no room until they proved to be it. What that may cost is bounded for all of them together, by how
@@ -18,7 +18,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
-use crate::event::{DeviceId, UserId, WorkspaceId};
+use crate::event::{DeviceId, Timestamp, UserId, WorkspaceId};
 use crate::people::Person;
 
 /// Calls between two sweeps of those whose room is whole again: some milliseconds of work.
@@ -27,8 +27,10 @@ const SWEEP_EVERY: u32 = 4_096;
 /// Who has room of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum RoomOf {
-    /// All sessions of a person.
+    /// All sessions of a person that were not ended.
     Sessions(UserId),
+    /// One session of a person, by when its token was issued, before it is known whether it was ended.
+    Session(UserId, Timestamp),
     /// One phone of a person.
     Phone(Person, DeviceId),
     /// One phone of somebody who was erased.

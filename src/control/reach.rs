@@ -1,7 +1,8 @@
 //! How many people each type reaches, counted no oftener than it is worth: it reads everybody of a workspace.
 //!
 //! The point: a page that asks again and again costs no more than one that asks now and then. What was counted is told for ten times as long as
-//! the counting took, so that a small workspace's is as good as fresh, and a large one's takes a tenth of one connection's time at most.
+//! the counting took, so that a small workspace's is as good as fresh, and a large one's takes little of one connection's time: a tenth, or more
+//! where it is told no longer than the ten minutes that it is told at most.
 //! Counting goes on in a task of its own, where it takes no request's room, and its result is there for who asks next; whoever asks meanwhile
 //! waits for two seconds at most. The list of whom a type does not reach is read anew each time, by so many at once.
 //!

@@ -14,7 +14,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use super::client::ClientEvents;
 use crate::seam::Settlement;
 
-/// How soon what was given back is written again: doubled with each failure of the same record, up to the second.
+/// How soon what was given back is written again: doubled with each failure of the same record, up to the second of these.
 const AGAIN_MIN: Duration = Duration::from_millis(100);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 

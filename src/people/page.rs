@@ -1,4 +1,7 @@
 //! Pages of a list that goes on growing at its head: a cursor names a place in it, never a number of items to skip.
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::event::{EventId, NotificationType, Timestamp};
 
 /// Most items of a page.
@@ -56,11 +59,13 @@ impl Place for Cursor {
 impl PendingCursor {
     /// As it is given to who asks for the next page.
     pub fn to_text(&self) -> String {
-        format!("{}.{}.{}", self.at.as_millis(), self.kind.name(), self.event.as_str())
+        // An event's id may have any printable character: the text stands in an address as it is.
+        URL_SAFE_NO_PAD.encode(format!("{}.{}.{}", self.at.as_millis(), self.kind.name(), self.event.as_str()))
     }
 
     /// As it came back; `None` for a text that is no cursor.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let mut parts = text.splitn(3, '.');
         let at = Timestamp(parts.next()?.parse().ok()?);
         let kind = NotificationType::from_name(parts.next()?)?;

@@ -75,6 +75,8 @@ impl Admin {
             WHERE workspace = $1 AND target_user = $2 AND action = 'person_exported' AND at > $3";
         let note = || async {
             let mut work = self.inner.store.database.work().await?;
+            // So that several at once are counted one after the other.
+            work.hold_word(person).await?;
             let [workspace, user] = of(person);
             let since = Arg::Int(at.minus(Duration::from_secs(3600)).as_millis());
             let rows = work.tx.rows(COUNT.into(), &[workspace, user, since]).await?;
@@ -98,7 +100,7 @@ impl Admin {
         rows.and_then(|rows| chosen(&rows)).map_err(|error| unavailable(&error))
     }
 
-    /// A person's devices, retired ones included, in the order of their ids, those after `after`.
+    /// A person's devices, those included that were retired within [`super::RETIRED_KEPT`], in the order of their ids, those after `after`.
     pub async fn kept_devices(
         &self,
         person: &Person,

@@ -141,8 +141,8 @@ impl Policy {
         Admin::new(Arc::clone(&self.inner))
     }
 
-    /// With a window of the fatigue guard (`guard.window_s`) other than the shipped one: within it a person's word that requests are not
-    /// theirs alerts admins once.
+    /// With a window of the fatigue guard (`guard.window_s`) other than the shipped one: within it a person's word that
+    /// requests are not theirs alerts admins once, and their word that notices are not theirs once.
     #[must_use]
     pub fn alerting_every(self, window: Duration) -> Self {
         Self { alert_every: window, ..self }

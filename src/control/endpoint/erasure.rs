@@ -24,7 +24,7 @@ pub(in crate::control) struct Erased {
 ///
 /// Removes preferences, devices, requests and what happened to notifications. What awaits their answer is cancelled, and upstream hears
 /// of it. The audit trail stays: it has ids only. The person's phones are told, their keys never count again, and whoever is signed in as
-/// them has to sign in again. Everybody may erase themselves, with a sign-in as fresh as `api.devices.sign_in_max_age_s` says; those who
+/// them has to sign in again. Everybody may erase themselves, with a sign-in as fresh as `api.devices.sign_in_max_age_s` says (the token's `auth_time`); those who
 /// administer the workspace are told of that. Owners may erase anybody, super admins everybody but owners. Somebody of whom nothing is
 /// kept is erased all the same.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
@@ -43,7 +43,12 @@ pub(in crate::control) async fn erase(
     // Whoever has an old session of somebody must not be able to silence their phones with it.
     let fresh = api.config().devices.rules().is_fresh(caller.auth_time, api.now());
     if target == Target::Oneself && !fresh {
-        return Err(sign_in_too_old("You signed in too long ago for this. Sign in again, then try once more."));
+        return Err(sign_in_too_old(match caller.auth_time {
+            Some(_) => "You signed in too long ago for this. Sign in again, then try once more.",
+            None => {
+                "Your sign-in does not say when it was, and for this it has to be fresh. Ask an owner of the workspace to do it."
+            }
+        }));
     }
     let erased = admin.erase(&person, &actor(&member), api.now()).await?;
     api.courier().tell(&person, &erased.notice, erased.told);

@@ -1,8 +1,8 @@
 //! Everything that is stored of a person, handed out in one call.
 //!
 //! The point: the answer is written while it is read, page by page, so that nobody has too much to be handed out and nothing of it piles up
-//! here. It keeps its place among the requests until it ends, which a reader cannot put off for ever. The trail hears of it before the first byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a
-//! person's data never looks like all of it.
+//! here. It keeps its place among the requests until it ends, which a reader cannot put off for ever. The trail hears of it before the first
+//! byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a person's data never looks like all of it.
 use std::time::Duration;
 
 use axum::Extension;
@@ -54,7 +54,7 @@ pub(in crate::control) struct Export {
     role: Option<KnownRole>,
     /// What they chose; a type without an entry is on.
     preferences: Vec<ChosenPreference>,
-    /// Their devices, retired ones included.
+    /// Their devices, those included that were retired within the last 31 days.
     devices: Vec<ExportedDevice>,
     /// What they were asked: what is open, and what ended within the last 31 days.
     requests: Vec<Request>,

@@ -17,9 +17,9 @@ use crate::people::{Actor, ActorRole, Lifecycle, LifecycleChange};
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::control) enum LifecycleWord {
-    /// A person left: keys are retired, and what awaits their answer is cancelled.
+    /// A person left: keys are retired, sessions end, and what awaits their answer is cancelled.
     UserRemoved,
-    /// A person's sessions may be somebody else's: keys are retired, and the phones told.
+    /// A person's sessions may be somebody else's: they end, keys are retired, and the phones told.
     SessionsRevoked,
     /// The workspace is gone: what `user_removed` does, for everybody in it.
     WorkspaceDeleted,

@@ -15,14 +15,18 @@ use crate::store_support::{admin, event, over_both, person, user, ws};
 const W: &str = "/v1/workspaces/acme";
 
 impl Served {
+    /// A token of that persona with these claims; null leaves one out.
+    fn token_of(&self, persona: &str, claims: Value) -> String {
+        let Value::Object(claims) = claims else { panic!() };
+        let mint = Mint { persona: persona.to_owned(), claims, ..Mint::default() };
+        format!("Bearer {}", self.sandbox.issuer().mint(&mint).unwrap())
+    }
+
     /// A call with a token of that persona that was issued, and whose person signed in, so many seconds ago.
     async fn with_token_of(&self, persona: &str, (issued, signed_in): (i64, i64), method: &str, path: &str) -> Answer {
         let now = SystemClock.now().as_secs();
-        let claims = json!({"iat": now - issued, "auth_time": now - signed_in});
-        let Value::Object(claims) = claims else { panic!() };
-        let mint = Mint { persona: persona.to_owned(), claims, ..Mint::default() };
-        let token = self.sandbox.issuer().mint(&mint).unwrap();
-        self.call(method, path).header("authorization", &format!("Bearer {token}")).answer().await
+        let token = self.token_of(persona, json!({"iat": now - issued, "auth_time": now - signed_in}));
+        self.call(method, path).header("authorization", &token).answer().await
     }
 }
 
@@ -60,6 +64,42 @@ over_both! {
         for path in [paths[0].as_str(), "/v1/me"] {
             assert_eq!(served.with_token_of("user", (2, 2), "GET", path).await.problem(), "session-ended", "{path}");
         }
+    }
+
+    /// What was ended takes nobody else's room: whoever goes on calling with it does not keep the same person's other sessions waiting.
+    async fn an_ended_session_starves_nobody(policy: Policy) {
+        let served = Served::with(policy.clone(), |api| (api.requests_per_minute, api.requests_burst) = (1, 3)).await;
+        let stolen = served.token_of("owner", json!({"iat": SystemClock.now().as_secs() - 2}));
+        let revoked = Lifecycle { id: event("l1"), workspace: ws("acme"), what: LifecycleChange::SessionsRevoked(user("ada")) };
+        policy.admin().lifecycle(&revoked, &admin("root"), SystemClock.now()).await.unwrap();
+        let path = format!("{W}/me/devices");
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            statuses.push(served.call("GET", &path).header("authorization", &stolen).status().await);
+        }
+        assert_eq!(statuses, [401, 401, 401, 429, 429]);
+        assert_eq!(served.call_as("owner", "GET", &path).status().await, 200);
+    }
+
+    /// A deletion that was cut short is said again, with the token that said it first: nothing of an operator's ended with the workspace.
+    async fn an_operator_says_it_again(policy: Policy) {
+        let served = Served::new(policy).await;
+        let token = served.token_of("operator", json!({"iat": SystemClock.now().as_secs() - 10}));
+        let deleted = json!({"id": "l1", "what": "workspace_deleted"});
+        for again in [false, true] {
+            let call = served.call("POST", "/v1/operator/workspaces/acme/lifecycle").header("authorization", &token);
+            let answer = call.json(&deleted).answer().await;
+            assert_eq!((answer.status, &answer.body["again"]), (200, &json!(again)), "{}", answer.text);
+        }
+    }
+
+    /// An issuer that does not say when somebody signed in shows no fresh sign-in, and they are told what to do.
+    async fn a_sign_in_that_says_no_time(policy: Policy) {
+        let served = Served::new(policy).await;
+        let token = served.token_of("user", json!({"auth_time": null}));
+        let refused = served.call("DELETE", &format!("{W}/users/jonas/data")).header("authorization", &token).answer().await;
+        assert_eq!((refused.status, refused.problem()), (403, "sign-in-too-old"));
+        assert!(refused.text.contains("Ask an owner"), "{}", refused.text);
     }
 
     /// Somebody is erased in one process: the others know no role of theirs any more, and know the next one as soon as they call again.
