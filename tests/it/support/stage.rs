@@ -13,7 +13,7 @@ use watchbell::kafka::config::TopicsConfig;
 use watchbell::policy::{Device, Environment, Installation, Platform, Token};
 use watchbell::sandbox::{Sandbox, SandboxConfig};
 use watchbell::seam::{Clock as _, SystemClock};
-use watchbell::store::{Change, migrate, open};
+use watchbell::store::{Change, OpenError, Policy, PolicyConfig, migrate, open};
 
 use super::eventually;
 use super::kafka::{Producer, Reader, lag};
@@ -158,7 +158,7 @@ impl Stage {
     pub fn write(&self, changes: &[Change]) {
         let config = load(&self.config());
         self.runtime.block_on(async {
-            let policy = open(&config.policy).await.unwrap();
+            let policy = opened(&config.policy).await;
             for chunk in changes.chunks(500) {
                 policy.admin().write(chunk).await.unwrap();
             }
@@ -264,5 +264,16 @@ pub fn event(id: &str, recipients: &[&str], body: wire::event::Body) -> wire::Ev
         expires_at: None,
         test: false,
         body: Some(body),
+    }
+}
+
+/// The store, opened as often as a busy machine needs.
+async fn opened(config: &PolicyConfig) -> Policy {
+    let by = Instant::now() + CEILING;
+    loop {
+        match open(config).await {
+            Err(OpenError::Unreachable(why)) if Instant::now() < by => eprintln!("the store is not open yet: {why}"),
+            opened => return opened.unwrap(),
+        }
     }
 }
