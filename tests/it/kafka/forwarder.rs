@@ -121,7 +121,8 @@ fn each_forward_goes_to_its_topic() {
         forwarder.publish(dead, &settlement);
     }
     settle(&settlement);
-    assert!(forwarder.flush(Instant::now()), "an acknowledged forward is still in flight");
+    // The client counts a record as its own until the report of it was read to its end.
+    assert!(forwarder.flush(Instant::now() + SOON), "an acknowledged forward is still in flight");
     assert_eq!(forwarder.view().acknowledged, 11);
 
     let tiers: Vec<String> = Tier::ALL.map(|tier| topics.job(watchbell::delivery::Urgency::Urgent, tier)).into();
