@@ -10,6 +10,7 @@
 //!
 //! It deliberately never gives a record up: while a broker is away the backlog grows in the store, and [`Backlog`] says how old it is.
 //! Fails by [`Unavailable`] of the store; a sink has no way to fail but to take its time.
+mod lanes;
 mod publish;
 
 pub(super) use publish::LANES;

@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::Lanes;
 use super::{Outbox, SHARDS};
 use crate::event::Timestamp;
 use crate::seam::{OutboxRecord, OutboxSink, OutboxTopic, Settlement, Unavailable};
@@ -28,8 +29,6 @@ const OF_KEY_MAX: i64 = 8;
 const KEY_BYTES: usize = 128;
 /// Shards of a topic that a process publishes at once: with PostgreSQL each holds a connection while a broker makes it wait.
 pub(in crate::store) const LANES: usize = 4;
-/// How long an idle publisher waits before it looks for what other processes, now dead, left behind.
-const IDLE: Duration = Duration::from_millis(500);
 /// How long it waits after the store did not answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often the backlog is counted.
@@ -96,47 +95,6 @@ struct Waiting {
     record: OutboxRecord,
 }
 
-/// The shards of a topic, and which of them is looked at next.
-struct Lanes {
-    /// Until when each is left alone; `None` while it is being published.
-    free_from: [Option<Instant>; SHARDS],
-    next: usize,
-}
-
-impl Lanes {
-    fn new() -> Self {
-        Self { free_from: [Some(Instant::now()); SHARDS], next: 0 }
-    }
-
-    /// Whom somebody else was publishing may be free again: something was written.
-    fn wake(&mut self) {
-        let now = Instant::now();
-        self.free_from.iter_mut().flatten().for_each(|from| *from = now);
-    }
-
-    /// As many of the waiting shards as may begin now, in turn: one that always has something to say does not come twice before another.
-    fn take(&mut self, waiting: &[(usize, Timestamp)], room: usize) -> Vec<usize> {
-        let now = Instant::now();
-        let free = |shard: &usize| self.free_from.get(*shard).is_some_and(|from| from.is_some_and(|from| from <= now));
-        let mut shards: Vec<usize> = waiting.iter().map(|(shard, _)| *shard).filter(free).collect();
-        shards.sort_by_key(|shard| (shard + SHARDS - self.next) % SHARDS);
-        shards.truncate(room);
-        for shard in &shards {
-            self.free_from[*shard] = None;
-        }
-        if let Some(last) = shards.last() {
-            self.next = (last + 1) % SHARDS;
-        }
-        shards
-    }
-
-    /// A shard that was being published is not any more. One that had nothing to publish is another process's: it is left alone for a while.
-    fn leave(&mut self, shard: usize, published: usize) {
-        let pause = if published == 0 { IDLE } else { Duration::ZERO };
-        self.free_from[shard] = Some(Instant::now() + pause);
-    }
-}
-
 impl Outbox {
     /// Publishes what waits for a topic until `stop`. Run it once for each topic, so that a topic that is missing holds up no other.
     pub async fn run(&self, topic: OutboxTopic, sink: &impl OutboxSink, stop: &CancellationToken) {
@@ -151,10 +109,11 @@ impl Outbox {
             let written = self.inner.outbox.written.notified();
             let pause = match self.look(topic, &mut count_at).await {
                 Ok(waiting) => {
+                    let waiting: Vec<usize> = waiting.iter().map(|(shard, _)| *shard).collect();
                     for shard in lanes.take(&waiting, LANES - at_work.len()) {
                         at_work.push(async move { (shard, self.one_batch(topic, shard, sink).await) });
                     }
-                    IDLE
+                    lanes.until_next(&waiting)
                 }
                 Err(unavailable) => {
                     telemetry::outbox_stalled(&unavailable.why);
@@ -180,14 +139,14 @@ impl Outbox {
         Ok(waiting)
     }
 
-    /// A batch of a shard; none, after a while, if the store did not answer.
-    async fn one_batch(&self, topic: OutboxTopic, shard: usize, sink: &impl OutboxSink) -> usize {
+    /// A batch of a shard, if the shard was to be had; after a while, if the store did not answer.
+    async fn one_batch(&self, topic: OutboxTopic, shard: usize, sink: &impl OutboxSink) -> bool {
         match self.drain_batch(topic, shard, sink).await {
-            Ok(published) => published,
+            Ok(published) => published.is_some(),
             Err(error) => {
                 telemetry::outbox_stalled(&unavailable(&error).why);
                 tokio::time::sleep(AFTER_FAILURE).await;
-                0
+                false
             }
         }
     }
@@ -200,7 +159,7 @@ impl Outbox {
             for shards in self.heads(topic).await?.chunks(LANES) {
                 let batches = shards.iter().map(|(shard, _)| self.drain_batch(topic, *shard, sink));
                 let counts = try_join_all(batches).await.map_err(|error| unavailable(&error))?;
-                published += counts.iter().sum::<usize>();
+                published += counts.iter().flatten().sum::<usize>();
             }
             if published == before {
                 return Ok(published);
@@ -208,16 +167,16 @@ impl Outbox {
         }
     }
 
-    /// Publishes a batch of a shard. Returns how many records that was; none if somebody else is at it.
+    /// Publishes a batch of a shard. Returns how many records that was; `None` if somebody else is at it.
     async fn drain_batch(
         &self,
         topic: OutboxTopic,
         shard: usize,
         sink: &impl OutboxSink,
-    ) -> Result<usize, sqlx::Error> {
-        let Some(lock) = self.inner.outbox.shards[topic as usize].get(shard) else { return Ok(0) };
-        let Ok(mut from) = lock.try_lock() else { return Ok(0) };
-        let Some(mut turn) = self.claim(topic, shard).await? else { return Ok(0) };
+    ) -> Result<Option<usize>, sqlx::Error> {
+        let Some(lock) = self.inner.outbox.shards[topic as usize].get(shard) else { return Ok(None) };
+        let Ok(mut from) = lock.try_lock() else { return Ok(None) };
+        let Some(mut turn) = self.claim(topic, shard).await? else { return Ok(None) };
         let mut batch = self.read(&mut turn, topic, shard, &from).await?;
         if batch.is_empty() && !from.is_empty() {
             // Behind the last key: from the first one again.
@@ -226,13 +185,13 @@ impl Outbox {
         }
         *from = after(&batch);
         if batch.is_empty() {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let ids: Vec<i64> = batch.iter().map(|waiting| waiting.id).collect();
         write(batch, sink).await;
         self.mark(turn, &ids, self.inner.caches.clock.now()).await?;
         self.inner.outbox.published.notify_waiters();
-        Ok(ids.len())
+        Ok(Some(ids.len()))
     }
 
     /// Takes the turn, if it is nobody else's.
