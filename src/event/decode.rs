@@ -16,7 +16,7 @@ use super::{
 /// Longest text for people in a body, in bytes (`event.proto`): beyond it a required one is refused and an optional one cut.
 const NAME_BYTES_MAX: usize = 256;
 /// An event may be this far in our future: producers' clocks are not ours.
-const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
+pub(crate) const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
 /// An event may be this old. Older ones are a producer's mistake (seconds for milliseconds, a replayed topic).
 const PAST_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest life: what FCM keeps a message for (REST v1, `android.ttl`: 4 weeks); APNs would keep it for 30 days.

@@ -16,9 +16,8 @@ mod text;
 mod time;
 pub mod wire;
 
-pub(crate) use decode::occurred_within;
-pub(crate) use decode::text;
 pub use decode::{Checked, DecodeError, LIFETIME_MAX, Limits, decode, decode_whole, to_timestamp, wire_body};
+pub(crate) use decode::{FUTURE_MAX, occurred_within, text};
 pub use headers::{FEED_HEADER, Headers, TRACEPARENT, TYPE_HEADER, is_traceparent};
 pub use id::{DeviceId, EventId, ID_BYTES_MAX, IdError, UserId, WorkspaceId};
 pub use notice::SystemNotice;

@@ -127,22 +127,41 @@ impl Admin {
     }
 }
 
+macro_rules! remember {
+    ($held:literal) => {
+        concat!(
+            "INSERT INTO rolled_keys (workspace, user_id, device, thumbprint, rolled_at)
+            SELECT workspace, user_id, id, key_thumbprint, retired_at FROM (SELECT * FROM enrolments
+                WHERE retired_at < $1 AND key_thumbprint IS NOT NULL ORDER BY retired_at LIMIT $2",
+            $held,
+            ") AS retired WHERE true ON CONFLICT (workspace, thumbprint) DO NOTHING"
+        )
+    };
+}
+
+// One without a key, or whose key was remembered: what was retired meanwhile is not older.
+macro_rules! remove {
+    ($held:literal) => {
+        concat!(
+            "DELETE FROM enrolments WHERE (workspace, user_id, id) IN
+            (SELECT e.workspace, e.user_id, e.id FROM enrolments e WHERE e.retired_at < $1 AND (e.key_thumbprint IS NULL OR EXISTS
+                (SELECT 1 FROM rolled_keys r WHERE r.workspace = e.workspace AND r.thumbprint = e.key_thumbprint)) LIMIT $2",
+            $held,
+            ") RETURNING 1"
+        )
+    };
+}
+
 impl Database {
     /// Leaves of devices that were retired before then what their keys are known again by.
     async fn sweep_retired(&self, before: Timestamp) -> Result<usize, sqlx::Error> {
-        const REMEMBER: &str = "INSERT INTO rolled_keys (workspace, user_id, device, thumbprint, rolled_at)
-            SELECT workspace, user_id, id, key_thumbprint, retired_at FROM enrolments
-            WHERE retired_at < $1 AND key_thumbprint IS NOT NULL ORDER BY retired_at LIMIT $2
-            ON CONFLICT (workspace, thumbprint) DO NOTHING";
-        // One without a key, or whose key was remembered: what was retired meanwhile is not older.
-        const REMOVE: &str = "DELETE FROM enrolments WHERE (workspace, user_id, id) IN
-            (SELECT e.workspace, e.user_id, e.id FROM enrolments e WHERE e.retired_at < $1 AND (e.key_thumbprint IS NULL OR EXISTS
-                (SELECT 1 FROM rolled_keys r WHERE r.workspace = e.workspace AND r.thumbprint = e.key_thumbprint)) LIMIT $2)
-            RETURNING 1";
+        // Each held until it is gone, so that an erasure finds the row or what is left of it; whoever holds one already has use for it.
+        const REMEMBER: Sql = Sql { postgres: remember!(" FOR UPDATE SKIP LOCKED"), sqlite: remember!("") };
+        const REMOVE: Sql = Sql { postgres: remove!(" FOR UPDATE OF e SKIP LOCKED"), sqlite: remove!("") };
         let mut tx = self.begin().await?;
         let args = [Arg::Int(before.as_millis()), Arg::Int(ROWS_MAX)];
-        tx.execute(REMEMBER.into(), &args).await?;
-        let rows = tx.rows(REMOVE.into(), &args).await?;
+        tx.execute(REMEMBER, &args).await?;
+        let rows = tx.rows(REMOVE, &args).await?;
         tx.commit().await?;
         Ok(rows.len())
     }

@@ -62,6 +62,7 @@ impl Admin {
         let row = [workspace, user, Arg::Text(role.name()), Arg::Int(at.as_millis())];
         let written = async {
             let mut work = self.inner.store.database.work().await?;
+            work.keep_from_erasure([person]).await?;
             work.tx.execute(NOTE.into(), &row).await?;
             work.commit().await
         };

@@ -85,6 +85,7 @@ impl Admin {
         const PUT: &str =
             "INSERT INTO self_tests (workspace, user_id, id, type, at, outbox_id) VALUES ($1, $2, $3, $4, $5, $6)";
         let mut work = self.inner.store.database.work().await?;
+        work.keep_from_erasure([person]).await?;
         let [workspace, user] = of(person);
         let since = Arg::Int(now.minus(SPAN).as_millis());
         let rows = work.tx.rows(COUNT.into(), &[workspace, user, since]).await?;

@@ -1,5 +1,5 @@
 //! Who is told what concerns a workspace: those who administer it.
-use super::super::database::Arg;
+use super::super::database::{Arg, Sql};
 use crate::delivery::Notice;
 use crate::event::UserId;
 use crate::people::{ALERTED_MAX, ALERTED_SEEN_WITHIN, News};
@@ -15,13 +15,19 @@ impl Work {
         notice: &Notice,
         news: &News,
     ) -> Result<u32, sqlx::Error> {
-        const ADMINS: &str = "SELECT user_id FROM known_roles
-            WHERE workspace = $1 AND role IN ('owner', 'super_admin', 'admin') AND user_id <> $2 AND seen_at >= $3
-            ORDER BY seen_at DESC, user_id LIMIT $4";
+        // Held against an erasure of one of them, not against a sign-in, which changes the row and keeps it.
+        const ADMINS: Sql = Sql {
+            postgres: "SELECT user_id FROM known_roles
+                WHERE workspace = $1 AND role IN ('owner', 'super_admin', 'admin') AND user_id <> $2 AND seen_at >= $3
+                ORDER BY seen_at DESC, user_id LIMIT $4 FOR KEY SHARE",
+            sqlite: "SELECT user_id FROM known_roles
+                WHERE workspace = $1 AND role IN ('owner', 'super_admin', 'admin') AND user_id <> $2 AND seen_at >= $3
+                ORDER BY seen_at DESC, user_id LIMIT $4",
+        };
         let (workspace, about) = (Arg::Text(notice.workspace.as_str()), Arg::Text(about.map_or("", UserId::as_str)));
         let oldest = Arg::Int(notice.occurred_at.minus(ALERTED_SEEN_WITHIN).as_millis());
         let args = [workspace, about, oldest, Arg::Int(ALERTED_MAX as i64 + 1)];
-        let rows = self.tx.rows(ADMINS.into(), &args).await?;
+        let rows = self.tx.rows(ADMINS, &args).await?;
         if rows.len() > ALERTED_MAX {
             telemetry::more_admins_than_alerted(ALERTED_MAX);
         }

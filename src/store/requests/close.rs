@@ -81,13 +81,16 @@ impl Requests {
         now: Timestamp,
     ) -> Result<(bool, Touched), sqlx::Error> {
         let mut work = self.inner.store.database.work().await?;
+        work.keep_from_erasure([&id.person]).await?;
         match work.hold(id).await? {
             Some((standing, _, _)) if standing.ending.is_some() => return Ok((false, Touched::default())),
             Some((_, origin, _)) => work.close(id, &origin, ClosedReason::Cancelled, now).await?,
             None => {
                 let origin = Origin { record_key: record_key.map(<[u8]>::to_vec), traceparent: None };
                 work.close_unseen(id, &origin, until, now).await?;
-                work.happened(&closed(id, ClosedReason::Cancelled, now)).await?;
+                if !work.erased_lately(&id.person).await? {
+                    work.happened(&closed(id, ClosedReason::Cancelled, now)).await?;
+                }
             }
         }
         Ok((true, work.commit().await?))

@@ -6,6 +6,7 @@ use crate::people::codec_outcome::JobEnded;
 use crate::people::{Activity, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::Arg;
+use crate::store::erasure::{Clocked, erased_since};
 use crate::store::work::{Touched, Work, again_if_raced};
 
 impl Requests {
@@ -32,6 +33,7 @@ impl Requests {
         now: Timestamp,
     ) -> Result<Option<Touched>, sqlx::Error> {
         let mut work = self.inner.store.database.work().await?;
+        work.keep_from_erasure(endings.iter().map(|ended| &ended.activity.person)).await?;
         for JobEnded { activity, notice } in endings {
             let is_new = work.add_activity(activity).await?;
             let Some(kind) = notice.filter(|_| is_new) else { continue };
@@ -60,21 +62,25 @@ impl Work {
         Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Text(id.event.as_str())]).await?.is_empty())
     }
 
-    /// Adds to a person's last 30 days; false if it was there, or is from before the person was erased.
+    /// Adds to a person's last 30 days; false if it was there, or is from before the person was erased. This transaction is kept from an
+    /// erasure, or holds a row that it changes: the request's.
     pub(super) async fn add_activity(&mut self, activity: &Activity) -> Result<bool, sqlx::Error> {
-        const ADD: &str = "INSERT INTO activity (workspace, user_id, at, what, type, event, device, reason)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS
-                (SELECT 1 FROM erased_people WHERE workspace = $1 AND user_id = $2 AND erased_at >= $3)
-            ON CONFLICT DO NOTHING RETURNING id";
+        const ADD: &str = concat!(
+            "INSERT INTO activity (workspace, user_id, at, what, type, event, device, reason)
+            SELECT $1, $2, $9, $4, $5, $6, $7, $8 WHERE NOT EXISTS (",
+            erased_since!(),
+            ") ON CONFLICT DO NOTHING RETURNING id"
+        );
         let row = [
             Arg::Text(activity.person.workspace.as_str()),
             Arg::Text(activity.person.user.as_str()),
-            Arg::Int(activity.at.as_millis()),
+            Arg::Int(Clocked::Here.earliest(activity.at).as_millis()),
             Arg::Text(activity.what.name()),
             Arg::Text(activity.kind.name()),
             Arg::Text(activity.event.as_str()),
             Arg::Text(activity.device.as_ref().map_or("", DeviceId::as_str)),
             Arg::Text(&activity.reason),
+            Arg::Int(activity.at.as_millis()),
         ];
         Ok(!self.tx.rows(ADD.into(), &row).await?.is_empty())
     }

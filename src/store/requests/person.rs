@@ -81,6 +81,7 @@ impl Requests {
     pub async fn note(&self, happened: &[Activity]) -> Result<(), Unavailable> {
         let noted = async {
             let mut work = self.inner.store.database.work().await?;
+            work.keep_from_erasure(happened.iter().map(|activity| &activity.person)).await?;
             for activity in happened {
                 work.happened(activity).await?;
             }

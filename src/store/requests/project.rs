@@ -5,6 +5,7 @@ use crate::people::codec::What;
 use crate::people::{ClosedReason, Person, Projection, RequestId, masked};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
+use crate::store::erasure::Clocked;
 use crate::store::work::{Touched, Work, again_if_raced};
 
 /// What became of an event that asks.
@@ -42,8 +43,8 @@ impl Requests {
         if !work.tx.rows(KNOWN.into(), &of(&id)).await?.is_empty() {
             return Ok((Projected::Known, Touched::default()));
         }
-        work.keep_from_erasure(&new.person).await?;
-        if work.erased_since(&new.person, new.occurred_at).await? {
+        work.keep_from_erasure([&new.person]).await?;
+        if work.erased_since(&new.person, (new.occurred_at, Clocked::Upstream)).await? {
             // Nobody is asked, nothing of it is kept but ids, and upstream hears that.
             let origin = Origin { record_key: new.record_key.clone(), traceparent: new.traceparent.clone() };
             work.close_unseen(&id, &origin, new.expires_at, now).await?;

@@ -63,6 +63,10 @@ impl Requests {
         person: &Person,
         device: &DeviceId,
         shown: &[(NotificationType, EventId)],
+        work.keep_from_erasure([person]).await?;
+        if !work.is_known(person, device).await? {
+            return Ok((Marked::default(), Touched::default()));
+        }
         at: Timestamp,
     ) -> Result<(Marked, Touched), sqlx::Error> {
         let mut work = self.inner.store.database.work().await?;
@@ -115,6 +119,13 @@ macro_rules! mark {
             RETURNING type, event, seen_at, told"
         )
     };
+    /// Whether the person has the device, in use or retired. Whoever was erased since their phone was let in has none.
+    async fn is_known(&mut self, person: &Person, device: &DeviceId) -> Result<bool, sqlx::Error> {
+        const READ: &str = "SELECT 1 FROM enrolments WHERE workspace = $1 AND user_id = $2 AND id = $3";
+        let [workspace, user] = of_person(person);
+        Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Text(device.as_str())]).await?.is_empty())
+    }
+
 }
 
 impl Work {

@@ -1,5 +1,6 @@
 //! The people's side of the store, over both databases: settings and their trail, preferences, the outbox, requests, devices.
 mod devices;
+mod erased_at_once;
 mod erased_keys;
 mod erasure;
 mod lifecycle;
