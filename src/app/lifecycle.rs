@@ -18,7 +18,7 @@ use crate::people::codec_lifecycle::{LifecycleError, decode_lifecycle};
 use crate::people::{Actor, ActorRole, Lifecycle};
 use crate::pipeline::raw;
 use crate::seam::{Clock, Forward, Forwarder, LeaseState, Record, Settlement, SystemClock};
-use crate::store::Admin;
+use crate::store::{Admin, Told};
 
 /// Between two tries while the store does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -63,6 +63,12 @@ async fn one(admin: &Admin, courier: &impl Courier, record: &Record, letters: &i
             return Done::DeadLettered;
         }
     };
+    if told.of_person().is_some() && told.until(SystemClock.now()).is_some() {
+        tracing::warn!(
+            topic = %record.lease.topic(), partition = record.lease.partition(), offset = record.offset, id = %told.id,
+            "a lifecycle record is read more than ten minutes after it happened, or upstream's clock is behind: what began since is spared"
+        );
+    }
     loop {
         if record.lease.state() == LeaseState::Fenced {
             return Done::Fenced;
@@ -70,7 +76,7 @@ async fn one(admin: &Admin, courier: &impl Courier, record: &Record, letters: &i
         match admin.lifecycle(&told, &by, SystemClock.now()).await {
             Ok(applied) => {
                 count(if applied.again { "known" } else { "applied" }, told.what.name());
-                if let (Some((notice, phones)), Some(person)) = (applied.told, told.person()) {
+                if let Some(Told { person, notice, phones }) = applied.told {
                     courier.tell(&person, &notice, phones);
                 }
                 return Done::Applied;

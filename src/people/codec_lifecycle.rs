@@ -1,7 +1,7 @@
 //! A lifecycle record's bytes. What it may be is in `lifecycle.proto`. Pure.
 use prost::Message as _;
 
-use super::{Lifecycle, LifecycleChange};
+use super::{Lifecycle, LifecycleChange, PersonChange};
 use crate::event::wire::{self, lifecycle::Body};
 use crate::event::{DecodeError, EventId, Timestamp, UserId, WorkspaceId, occurred_within};
 
@@ -37,14 +37,16 @@ pub fn decode_lifecycle(payload: Option<&[u8]>, now: Timestamp) -> Result<Lifecy
     let id = EventId::new(record.lifecycle_id).map_err(|why| DecodeError::BadId { field: "lifecycle_id", why })?;
     let workspace =
         WorkspaceId::new(record.workspace_id).map_err(|why| DecodeError::BadId { field: "workspace_id", why })?;
-    occurred_within(record.occurred_at.ok_or(DecodeError::NoDate)?, now)?;
+    let occurred_at = occurred_within(record.occurred_at.ok_or(DecodeError::NoDate)?, now)?;
     let user = |id: String| UserId::new(id).map_err(|why| DecodeError::BadId { field: "user_id", why });
     let what = match record.body.ok_or(LifecycleError::NoBody)? {
-        Body::UserRemoved(removed) => LifecycleChange::UserRemoved(user(removed.user_id)?),
-        Body::SessionsRevoked(revoked) => LifecycleChange::SessionsRevoked(user(revoked.user_id)?),
+        Body::UserRemoved(removed) => LifecycleChange::Person(user(removed.user_id)?, PersonChange::Removed),
+        Body::SessionsRevoked(revoked) => {
+            LifecycleChange::Person(user(revoked.user_id)?, PersonChange::SessionsRevoked)
+        }
         Body::WorkspaceDeleted(_) => LifecycleChange::WorkspaceDeleted,
     };
-    Ok(Lifecycle { id, workspace, what })
+    Ok(Lifecycle { id, workspace, occurred_at, what })
 }
 
 #[cfg(test)]
@@ -81,6 +83,7 @@ mod tests {
         let reasons = [None, Some(&b"\xff"[..])].map(|bytes| decode_lifecycle(bytes, NOW).unwrap_err().reason());
         assert_eq!(reasons, ["empty_value", "not_protobuf"]);
         let read = decode_lifecycle(Some(&good.encode_to_vec()), NOW).unwrap();
-        assert_eq!(read.what, LifecycleChange::UserRemoved(UserId::new("ada").unwrap()));
+        assert_eq!(read.what, LifecycleChange::Person(UserId::new("ada").unwrap(), PersonChange::Removed));
+        assert_eq!(read.occurred_at, NOW);
     }
 }

@@ -25,7 +25,7 @@ pub mod signed;
 pub use activity::{Activity, Happening, Seen};
 pub use audit::{AuditEntry, Audited};
 pub use device::{DeviceState, Enrolled, Permission, masked};
-pub use lifecycle::{Lifecycle, LifecycleChange};
+pub use lifecycle::{Lifecycle, LifecycleChange, PersonChange};
 pub use notice::{
     ALERTED_MAX, ALERTED_SEEN_WITHIN, Disowned, NOTICE_LIFE, News, NoticeEntry, RETIRED_KEY_LIFE, Removal,
 };

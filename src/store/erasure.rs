@@ -64,7 +64,7 @@ impl Admin {
         work.raise_user(person).await?;
         let by = actor.another_than(&person.user);
         let (notice, told) = (notice(&person.workspace, &News::Reset { by }, at)?, work.ringing(person).await?);
-        work.cancel_all(person, at).await?;
+        work.cancel_all(person, None, at).await?;
         work.remember_keys(person, &notice.id, at).await?;
         work.forget(person).await?;
         work.mark_erased(person, at).await?;

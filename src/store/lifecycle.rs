@@ -2,6 +2,8 @@
 //!
 //! The point: each counts once, by its id. What concerns one person is one transaction. What concerns a whole workspace is many small ones,
 //! and the id is done when nothing is left: whoever repeats it after a kill does what is left, and whoever repeats it later does nothing.
+//! What is read late concerns what began before it ([`Lifecycle::until`]): of devices, those that an older session enrolled, whenever that
+//! was, so that nobody who is told to go enrols a phone that stays.
 //!
 //! It deliberately erases nothing: see [`Admin::erase`]. It fails by [`Unavailable`]; then some of it may be done, and doing it again is
 //! harmless.
@@ -13,7 +15,7 @@ use super::read::UserKey;
 use super::work::{Work, again_if_raced};
 use crate::delivery::Notice;
 use crate::event::{Timestamp, UserId, WorkspaceId};
-use crate::people::{Actor, Audited, Lifecycle, LifecycleChange, News, Person};
+use crate::people::{Actor, Audited, Lifecycle, News, Person, PersonChange};
 use crate::seam::Unavailable;
 
 /// Most people whose keys one transaction retires: some milliseconds of work, and one chunk of what Redis is told.
@@ -28,10 +30,21 @@ pub struct Applied {
     pub devices: u64,
     /// Requests that were closed as cancelled.
     pub closed: u64,
-    /// What a person is told whose sessions were revoked, and the phones that have to be told: pushes went there. Who left is told nothing.
-    pub told: Option<(Notice, Vec<Silenced>)>,
+    /// Whom to tell. Who left is told nothing.
+    pub told: Option<Told>,
     /// Who knows of it.
     pub announced: Announced,
+}
+
+/// Somebody whose sessions were revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub person: Person,
+    /// What they are told.
+    pub notice: Notice,
+    /// The retired phones that have to be told: pushes went there.
+    pub phones: Vec<Silenced>,
 }
 
 /// What the store says of an id.
@@ -63,8 +76,8 @@ impl Applied {
 impl Admin {
     /// Does what follows from it, unless it was done before. The trail hears of it.
     pub async fn lifecycle(&self, told: &Lifecycle, by: &Actor, now: Timestamp) -> Result<Applied, Unavailable> {
-        let applied = match told.person() {
-            Some(person) => self.of_person(told, &person, by, now).await,
+        let applied = match told.of_person() {
+            Some((person, what)) => self.of_person(told, (&person, what), by, now).await,
             None => self.of_workspace(told, by, now).await,
         };
         applied.map_err(|error| unavailable(&error))
@@ -73,39 +86,41 @@ impl Admin {
     async fn of_person(
         &self,
         told: &Lifecycle,
-        person: &Person,
+        (person, what): (&Person, PersonChange),
         by: &Actor,
         now: Timestamp,
     ) -> Result<Applied, sqlx::Error> {
+        let (until, Person { workspace, user }) = (told.until(now), person);
         let attempt = || async {
             let mut work = self.inner.store.database.work().await?;
+            work.hold_alone(person).await?;
             if !matches!(work.begin(told, now).await?, Begun::New) {
                 return Ok(None);
             }
-            let silenced = work.ringing(person).await?;
-            let devices = work.retire_people(&person.workspace, std::slice::from_ref(&person.user), now).await?;
-            let mut heard = None;
-            let (closed, what) = match &told.what {
-                LifecycleChange::SessionsRevoked(user) => {
-                    work.end_sessions(&person.workspace, Some(user), now).await?;
+            let mut phones = work.ringing(person).await?;
+            let devices = work.retire_people(workspace, std::slice::from_ref(user), until, now).await?;
+            work.end_sessions(workspace, Some(user), until.unwrap_or(now)).await?;
+            let mut applied = Applied { again: false, devices, ..Applied::AGAIN };
+            let audited = match what {
+                PersonChange::SessionsRevoked => {
                     let notice = work.notify(person, &News::Reset { by: Some(by.role) }, None, now).await?;
-                    heard = Some((notice, silenced));
-                    (0, Audited::PersonReset { user: user.clone() })
+                    let left = work.ringing(person).await?;
+                    phones.retain(|phone| !left.contains(phone));
+                    applied.told = Some(Told { person: person.clone(), notice, phones });
+                    Audited::PersonReset { user: user.clone() }
                 }
-                LifecycleChange::UserRemoved(user) => {
-                    work.end_sessions(&person.workspace, Some(user), now).await?;
-                    work.forget_role(person).await?;
-                    (work.cancel_all(person, now).await?, Audited::PersonRemoved { user: user.clone() })
+                PersonChange::Removed => {
+                    work.forget_role(person, until).await?;
+                    applied.closed = work.cancel_all(person, until, now).await?;
+                    Audited::PersonRemoved { user: user.clone() }
                 }
-                LifecycleChange::WorkspaceDeleted => (0, Audited::WorkspaceDeleted),
             };
-            work.audit(&person.workspace, by, now, what).await?;
+            work.audit(workspace, by, now, audited).await?;
             work.over(told, now).await?;
-            Ok::<_, sqlx::Error>(Some((devices, closed, heard, work.commit().await?)))
+            Ok::<_, sqlx::Error>(Some((applied, work.commit().await?)))
         };
-        let Some((devices, closed, told, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
-        let announced = self.inner.announce(&touched).await;
-        Ok(Applied { again: false, devices, closed, told, announced })
+        let Some((applied, touched)) = again_if_raced(attempt).await? else { return Ok(Applied::AGAIN) };
+        Ok(Applied { announced: self.inner.announce(&touched).await, ..applied })
     }
 
     async fn of_workspace(&self, told: &Lifecycle, by: &Actor, now: Timestamp) -> Result<Applied, sqlx::Error> {
@@ -130,7 +145,7 @@ impl Admin {
                 let mut work = self.inner.store.database.work().await?;
                 let people = work.people_with_devices(&told.workspace, &after).await?;
                 let Some(last) = people.last().cloned() else { return Ok(None) };
-                let devices = work.retire_people(&told.workspace, &people, now).await?;
+                let devices = work.retire_people(&told.workspace, &people, None, now).await?;
                 Ok::<_, sqlx::Error>(Some((last, devices, work.commit().await?)))
             };
             let Some((last, devices, touched)) = again_if_raced(batch).await? else { break };
@@ -184,9 +199,11 @@ impl Work {
         self.tx.execute(END.into(), &[workspace, id, what, user, Arg::Int(now.as_millis())]).await
     }
 
-    async fn forget_role(&mut self, person: &Person) -> Result<(), sqlx::Error> {
-        const FORGET: &str = "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2";
-        self.tx.execute(FORGET.into(), &super::preferences::of(person)).await
+    /// Forgets a person's role, if a session told it that began before `until`.
+    async fn forget_role(&mut self, person: &Person, until: Option<Timestamp>) -> Result<(), sqlx::Error> {
+        const FORGET: &str = "DELETE FROM known_roles WHERE workspace = $1 AND user_id = $2 AND seen_at < $3";
+        let [workspace, user] = super::preferences::of(person);
+        self.tx.execute(FORGET.into(), &[workspace, user, before(until)]).await
     }
 
     /// Forgets the roles of [`PEOPLE`] people at most. Returns of how many; none are left after 0.
@@ -208,11 +225,13 @@ impl Work {
         self.tx.rows(NEXT.into(), &args).await?.iter().map(|row| id(row.text(0)?)).collect()
     }
 
-    /// Retires all devices of these people, with whatever was given out to enrol one. Returns how many devices.
+    /// Retires the devices of these people that a session enrolled which began before `until`, or nobody knows which one, with whatever was
+    /// given out to enrol one. Returns how many devices.
     pub(super) async fn retire_people(
         &mut self,
         workspace: &WorkspaceId,
         people: &[UserId],
+        until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<u64, sqlx::Error> {
         const RAISE: Sql = of_people!(
@@ -220,12 +239,21 @@ impl Work {
             " RETURNING id, version"
         );
         const RETIRE: Sql = of_people!(
-            "UPDATE enrolments SET retired_at = $3 WHERE workspace = $1 AND retired_at IS NULL AND user_id IN ",
+            "UPDATE enrolments SET retired_at = $3
+                WHERE workspace = $1 AND retired_at IS NULL AND (session IS NULL OR session < $4) AND user_id IN ",
             " RETURNING 1"
         );
         const FORGET: [Sql; 4] = [
-            of_people!("DELETE FROM devices WHERE workspace = $1 AND user_id IN ", ""),
-            of_people!("DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id IN ", ""),
+            of_people!(
+                "DELETE FROM devices WHERE workspace = $1 AND user_id IN ",
+                " AND NOT EXISTS (SELECT 1 FROM enrolments e WHERE e.workspace = devices.workspace
+                    AND e.user_id = devices.user_id AND e.id = devices.id AND e.retired_at IS NULL)"
+            ),
+            of_people!(
+                "DELETE FROM claimed_tokens WHERE workspace = $1 AND user_id IN ",
+                " AND NOT EXISTS (SELECT 1 FROM enrolments e WHERE e.workspace = claimed_tokens.workspace
+                    AND e.user_id = claimed_tokens.user_id AND e.id = claimed_tokens.device AND e.retired_at IS NULL)"
+            ),
             of_people!("DELETE FROM challenges WHERE workspace = $1 AND user_id IN ", ""),
             of_people!("DELETE FROM tickets WHERE workspace = $1 AND user_id IN ", ""),
         ];
@@ -243,12 +271,17 @@ impl Work {
             let user = UserId::new(row.text(0)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             self.touched.users.insert(UserKey { workspace: workspace.clone(), user }, row.int(1)?);
         }
-        let retired = self.tx.rows(RETIRE, &[whom[0], whom[1], Arg::Int(now.as_millis())]).await?;
+        let retired = self.tx.rows(RETIRE, &[whom[0], whom[1], Arg::Int(now.as_millis()), before(until)]).await?;
         for sql in FORGET {
             self.tx.execute(sql, &whom).await?;
         }
         Ok(retired.len() as u64)
     }
+}
+
+/// Before which second something must have begun: tokens tell whole ones.
+pub(super) fn before(until: Option<Timestamp>) -> Arg<'static> {
+    Arg::Int(until.map_or(i64::MAX, |until| super::roles::second(until).as_millis()))
 }
 
 /// The four arguments that name it.

@@ -46,7 +46,7 @@ pub use devices::{
 pub use erasure::Erased;
 pub use error::{Failure, OpenError, WriteError};
 pub use export::{Chosen, EnoughExports, KeptDevice, KeptTest, SeenMark};
-pub use lifecycle::Applied;
+pub use lifecycle::{Applied, Told};
 pub use notices::{NotMe, Notices};
 pub use outbox::{BACKLOG_COUNTED_MAX, Backlog, Outbox, OutboxId};
 pub use policy::{Policy, open, open_with};

@@ -114,7 +114,12 @@ impl Work {
             ON CONFLICT (workspace, user_id) DO UPDATE SET not_before = excluded.not_before
             WHERE ended_sessions.not_before < excluded.not_before";
         let whom = Arg::Text(user.map_or("", UserId::as_str));
-        let second = Arg::Int(at.as_millis().div_euclid(1_000) * 1_000);
-        self.tx.execute(END.into(), &[Arg::Text(workspace.as_str()), whom, second]).await
+        let not_before = Arg::Int(second(at).as_millis());
+        self.tx.execute(END.into(), &[Arg::Text(workspace.as_str()), whom, not_before]).await
     }
+}
+
+/// The whole second of that moment.
+pub(super) const fn second(at: Timestamp) -> Timestamp {
+    Timestamp::from_secs(at.as_secs())
 }

@@ -3,7 +3,11 @@
 //! The point: a program never works on tables that it cannot use. It deliberately never migrates by itself, because workers of two
 //! versions run side by side during a deploy: first comes a migration that only adds, on which the older workers go on and start again;
 //! one that takes away comes when they are gone, and raises `minimum_reader` in the table `compatibility`, so that none of them starts.
-//! Each migration is applied whole or not at all.
+//! Each migration is applied whole or not at all, and none is changed afterwards: its checksum is in the store.
+//!
+//! That older programs go on does not say that they know what a newer one wrote. While one still runs beside, it lets keys register that are in
+//! `erased_keys` only (12), believes tokens from before `ended_sessions` (13), and enrols devices of which no session is known (17), which
+//! what is told late then retires.
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::config::PolicyConfig;

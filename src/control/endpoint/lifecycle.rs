@@ -11,7 +11,8 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::announced_within_s;
 use crate::event::{EventId, UserId};
-use crate::people::{Actor, ActorRole, Lifecycle, LifecycleChange};
+use crate::people::{Actor, ActorRole, Lifecycle, LifecycleChange, PersonChange};
+use crate::store::Told;
 
 /// What happened.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -70,8 +71,8 @@ pub(in crate::control) async fn lifecycle(
     let id = EventId::new(told.id).map_err(|error| wrong(&format!("id {error}.")))?;
     let user = told.user.map(|user| UserId::new(user).map_err(|error| wrong(&format!("user {error}.")))).transpose()?;
     let what = match (told.what, user) {
-        (LifecycleWord::UserRemoved, Some(user)) => LifecycleChange::UserRemoved(user),
-        (LifecycleWord::SessionsRevoked, Some(user)) => LifecycleChange::SessionsRevoked(user),
+        (LifecycleWord::UserRemoved, Some(user)) => LifecycleChange::Person(user, PersonChange::Removed),
+        (LifecycleWord::SessionsRevoked, Some(user)) => LifecycleChange::Person(user, PersonChange::SessionsRevoked),
         (LifecycleWord::WorkspaceDeleted, None) => LifecycleChange::WorkspaceDeleted,
         (LifecycleWord::WorkspaceDeleted, Some(_)) => {
             return Err(wrong("workspace_deleted concerns everybody: leave user out."));
@@ -81,9 +82,10 @@ pub(in crate::control) async fn lifecycle(
         }
     };
     let by = Actor { id: caller.user, role: ActorRole::Operator };
-    let told = Lifecycle { id, workspace, what };
-    let applied = api.policy().admin().lifecycle(&told, &by, api.now()).await?;
-    if let (Some((notice, phones)), Some(person)) = (applied.told, told.person()) {
+    let now = api.now();
+    let told = Lifecycle { id, workspace, occurred_at: now, what };
+    let applied = api.policy().admin().lifecycle(&told, &by, now).await?;
+    if let Some(Told { person, notice, phones }) = applied.told {
         api.courier().tell(&person, &notice, phones);
     }
     Ok(Json(LifecycleApplied {

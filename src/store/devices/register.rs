@@ -138,7 +138,7 @@ impl Devices {
                 (known, held.enrolled.state, true, settled)
             }
             Registration::Enrol { .. } => {
-                work.enrol(person, &device.id, &proof.key.to_jwk(), &thumbprint, registrant, now).await?;
+                work.enrol(person, &device.id, (&proof.key.to_jwk(), &thumbprint), registrant, &hash, now).await?;
                 let settled = work.settle_token(person, device, false, now).await?;
                 work.describe(person, &device.id, &registrant.report).await?;
                 work.notify(person, &News::Enrolled { device: device.id.clone() }, None, now).await?;
@@ -249,17 +249,19 @@ impl Work {
         Ok(!self.tx.rows(HELD.into(), &[workspace, user, id, token, app, environment]).await?.is_empty())
     }
 
+    /// `challenge`: the hash of the one that was answered, which names the session that asked for it.
     async fn enrol(
         &mut self,
         person: &Person,
         device: &DeviceId,
-        jwk: &str,
-        thumbprint: &str,
+        (jwk, thumbprint): (&str, &str),
         registrant: &Registrant,
+        challenge: &str,
         now: Timestamp,
     ) -> Result<(), sqlx::Error> {
         const ENROL: &str = "INSERT INTO enrolments
-            (workspace, user_id, id, name, kind, key_jwk, key_thumbprint, phone, enrolled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            (workspace, user_id, id, name, kind, key_jwk, key_thumbprint, phone, enrolled_at, session)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, (SELECT session FROM challenges WHERE hash = $10))";
         let [workspace, user, id] = of_device(person, device);
         let row = [
             workspace,
@@ -271,6 +273,7 @@ impl Work {
             Arg::Text(thumbprint),
             Arg::MaybeText(registrant.phone.as_deref()),
             Arg::Int(now.as_millis()),
+            Arg::Text(challenge),
         ];
         self.tx.execute(ENROL.into(), &row).await
     }

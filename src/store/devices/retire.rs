@@ -122,7 +122,7 @@ impl Devices {
             let oneself = by.another_than(&person.user).is_none();
             judge_reset(work.approvers(person).await?, oneself, meant).map_err(Trouble::Refused)?;
             let (devices, told) = (work.enrolled_ids(person).await?, work.ringing(person).await?);
-            work.retire_people(&person.workspace, std::slice::from_ref(&person.user), now).await?;
+            work.retire_people(&person.workspace, std::slice::from_ref(&person.user), None, now).await?;
             work.audit(&person.workspace, by, now, Audited::PersonReset { user: person.user.clone() }).await?;
             let by = by.another_than(&person.user);
             let notice = work.notify(person, &News::Reset { by }, None, now).await?;

@@ -103,15 +103,21 @@ fn known_types() -> String {
 }
 
 impl Work {
-    /// Cancels everything that awaits a person's answer. Returns how many requests.
-    pub(in crate::store) async fn cancel_all(&mut self, person: &Person, now: Timestamp) -> Result<u64, sqlx::Error> {
+    /// Cancels everything that awaits a person's answer and happened before `until`. Returns how many requests.
+    pub(in crate::store) async fn cancel_all(
+        &mut self,
+        person: &Person,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<u64, sqlx::Error> {
         const OPEN: Sql = Sql {
             postgres: "SELECT type, event, record_key, traceparent FROM requests
-                WHERE workspace = $1 AND user_id = $2 AND state = 'open' FOR UPDATE",
+                WHERE workspace = $1 AND user_id = $2 AND state = 'open' AND occurred_at < $3 FOR UPDATE",
             sqlite: "SELECT type, event, record_key, traceparent FROM requests
-                WHERE workspace = $1 AND user_id = $2 AND state = 'open'",
+                WHERE workspace = $1 AND user_id = $2 AND state = 'open' AND occurred_at < $3",
         };
-        let rows = self.tx.rows(OPEN, &crate::store::preferences::of(person)).await?;
+        let [workspace, user] = crate::store::preferences::of(person);
+        let rows = self.tx.rows(OPEN, &[workspace, user, crate::store::lifecycle::before(until)]).await?;
         for row in &rows {
             let event = EventId::new(row.text(1)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             let id = RequestId { person: person.clone(), kind: kind(row.text(0)?)?, event };

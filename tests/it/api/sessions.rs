@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use watchbell::event::SystemNotice;
-use watchbell::people::{Lifecycle, LifecycleChange, RETIRED_KEY_LIFE, Role};
+use watchbell::people::{Lifecycle, LifecycleChange, PersonChange, RETIRED_KEY_LIFE, Role};
 use watchbell::sandbox::issuer::Mint;
 use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::Policy;
@@ -43,7 +43,7 @@ over_both! {
         for api in [&served, &replica] {
             assert_eq!(api.with_token_of("owner", (2, 2), "GET", &paths[0]).await.status, 200);
         }
-        let revoked = Lifecycle { id: event("l1"), workspace: ws("acme"), what: LifecycleChange::SessionsRevoked(user("ada")) };
+        let revoked = Lifecycle { id: event("l1"), workspace: ws("acme"), occurred_at: SystemClock.now(), what: LifecycleChange::Person(user("ada"), PersonChange::SessionsRevoked) };
         policy.admin().lifecycle(&revoked, &admin("root"), SystemClock.now()).await.unwrap();
         for api in [&served, &replica] {
             for path in &paths {
@@ -59,7 +59,7 @@ over_both! {
             assert_eq!(api.with_token_of("owner", (2, 2), "GET", "/v1/me").await.status, 200);
             assert_eq!(api.with_token_of("user", (2, 2), "GET", &paths[0]).await.status, 200, "somebody else's");
         }
-        let revoked = Lifecycle { id: event("l2"), workspace: ws("acme"), what: LifecycleChange::UserRemoved(user("jonas")) };
+        let revoked = Lifecycle { id: event("l2"), workspace: ws("acme"), occurred_at: SystemClock.now(), what: LifecycleChange::Person(user("jonas"), PersonChange::Removed) };
         policy.admin().lifecycle(&revoked, &admin("root"), SystemClock.now()).await.unwrap();
         for path in [paths[0].as_str(), "/v1/me"] {
             assert_eq!(served.with_token_of("user", (2, 2), "GET", path).await.problem(), "session-ended", "{path}");
@@ -70,7 +70,7 @@ over_both! {
     async fn an_ended_session_starves_nobody(policy: Policy) {
         let served = Served::with(policy.clone(), |api| (api.requests_per_minute, api.requests_burst) = (1, 3)).await;
         let stolen = served.token_of("owner", json!({"iat": SystemClock.now().as_secs() - 2}));
-        let revoked = Lifecycle { id: event("l1"), workspace: ws("acme"), what: LifecycleChange::SessionsRevoked(user("ada")) };
+        let revoked = Lifecycle { id: event("l1"), workspace: ws("acme"), occurred_at: SystemClock.now(), what: LifecycleChange::Person(user("ada"), PersonChange::SessionsRevoked) };
         policy.admin().lifecycle(&revoked, &admin("root"), SystemClock.now()).await.unwrap();
         let path = format!("{W}/me/devices");
         let mut statuses = Vec::new();

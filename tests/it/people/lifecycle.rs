@@ -2,9 +2,9 @@
 use std::time::Duration;
 
 use watchbell::event::NotificationType;
-use watchbell::people::{Actor, ActorRole, Audited, Lifecycle, LifecycleChange, Role, Verb};
+use watchbell::people::{Actor, ActorRole, Audited, Lifecycle, LifecycleChange, PersonChange, Role, Verb};
 use watchbell::policy::Preference;
-use watchbell::store::{Applied, Change, LIFECYCLE_KEPT, Policy};
+use watchbell::store::{Applied, Change, LIFECYCLE_KEPT, Policy, Told};
 
 use super::support::{after, answer, enrol_ada, heard, published, sign_in};
 use crate::store_support::{AT, Place, ask, device_of, event, over_both, person, phone, user, ws};
@@ -15,7 +15,7 @@ fn upstream(id: &str) -> Actor {
 }
 
 async fn told(policy: &Policy, id: &str, what: LifecycleChange) -> Applied {
-    let told = Lifecycle { id: event(id), workspace: ws("acme"), what };
+    let told = Lifecycle { id: event(id), workspace: ws("acme"), occurred_at: after(9), what };
     policy.admin().lifecycle(&told, &upstream(id), after(9)).await.unwrap()
 }
 
@@ -45,10 +45,11 @@ over_both! {
         policy.admin().note_role(&ada, Role::Owner, AT).await.unwrap();
         policy.devices().ticket(&ada, &crate::store_support::admin("root"), None, AT).await.unwrap();
 
-        let revoked = LifecycleChange::SessionsRevoked(user("ada"));
+        let revoked = LifecycleChange::Person(user("ada"), PersonChange::SessionsRevoked);
         let done = told(&policy, "l1", revoked.clone()).await;
         assert_eq!((done.again, done.devices, done.closed), (false, 3, 0));
-        let (notice, phones) = done.told.unwrap();
+        let Told { person: of, notice, phones } = done.told.unwrap();
+        assert_eq!(of, ada);
         let silenced: Vec<_> = phones.iter().map(|phone| phone.device.as_str()).collect();
         assert_eq!(silenced, ["d1", "d2", "d3"], "the courier has to tell them");
         let listed = policy.notices().list(&ada, true, None, 9, after(9)).await.unwrap().items;
@@ -67,14 +68,14 @@ over_both! {
         assert_eq!((again.again, again.devices, again.told), (true, 0, None));
         assert_eq!(left(place, "acme").await, (2, 2), "what was enrolled since stays");
 
-        let done = told(&policy, "l2", LifecycleChange::UserRemoved(user("ada"))).await;
+        let done = told(&policy, "l2", LifecycleChange::Person(user("ada"), PersonChange::Removed)).await;
         assert_eq!((done.again, done.devices, done.closed, done.told), (false, 1, 1, None), "who left is told nothing");
         assert!(requests.pending(&ada, None, 200, AT).await.unwrap().items.is_empty());
         assert_eq!(policy.admin().known_role(&ada).await.unwrap(), None);
         let entry = ask(&policy, "acme", &["ada"]).await.unwrap().users.remove(0);
         assert_eq!(entry.preference(NotificationType::OtpReceived), Preference::Off, "erasing is another call");
         assert!(!requests.recent(&ada, None, 9).await.unwrap().items.is_empty());
-        let nobody = told(&policy, "l3", LifecycleChange::UserRemoved(user("nobody"))).await;
+        let nobody = told(&policy, "l3", LifecycleChange::Person(user("nobody"), PersonChange::Removed)).await;
         assert_eq!((nobody.again, nobody.devices, nobody.closed), (false, 0, 0));
 
         let decisions = published(&policy).await.decisions();
@@ -125,7 +126,7 @@ over_both! {
     /// Two who are told the same at once do it once; ids are remembered for as long as is said.
     async fn the_same_at_once_counts_once(policy: Policy, place: &Place) {
         enrol_ada(place, &policy).await;
-        let removed = || LifecycleChange::UserRemoved(user("ada"));
+        let removed = || LifecycleChange::Person(user("ada"), PersonChange::Removed);
         let (one, other) = tokio::join!(told(&policy, "l1", removed()), told(&policy, "l1", removed()));
         assert_eq!((u8::from(one.again) + u8::from(other.again), one.devices + other.devices), (1, 3));
         let ms = Duration::from_millis(1);

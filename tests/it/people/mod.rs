@@ -3,6 +3,7 @@ mod devices;
 mod erased_at_once;
 mod erased_keys;
 mod erasure;
+mod late;
 mod lifecycle;
 mod not_me;
 mod notices;

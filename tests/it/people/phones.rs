@@ -152,7 +152,19 @@ impl Phone {
         key: Option<&str>,
         now: Timestamp,
     ) -> Result<Registered, Failure<RegistrationRefusal>> {
-        let challenge = policy.devices().challenge(person, AT, now).await.unwrap();
+        self.register_by(policy, person, AT, key, now).await
+    }
+
+    /// With a session that began at that moment.
+    pub async fn register_by(
+        &mut self,
+        policy: &Policy,
+        person: &Person,
+        session: Timestamp,
+        key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Registered, Failure<RegistrationRefusal>> {
+        let challenge = policy.devices().challenge(person, session, now).await.unwrap();
         let proof = self.proof(Some(challenge.expose()));
         let (registrant, rules) = (self.registrant(), rules(&Way::ALL));
         let proved = (&proof, challenge.expose());

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use watchbell::event::NotificationType::{self, IdentityVerification, OtpReceived};
 use watchbell::people::enrolment::Unreached;
-use watchbell::people::{LifecycleChange, Role};
+use watchbell::people::{LifecycleChange, PersonChange, Role};
 use watchbell::policy::{Preference, Setting};
 use watchbell::store::Policy;
 
@@ -45,7 +45,7 @@ over_both! {
                  UPDATE enrolments SET quiet = 1 WHERE user_id = 'quiet'",
             )
             .await;
-        let gone = watchbell::people::Lifecycle { id: event("l"), workspace: ws("acme"), what: LifecycleChange::UserRemoved(user("gone")) };
+        let gone = watchbell::people::Lifecycle { id: event("l"), workspace: ws("acme"), occurred_at: AT, what: LifecycleChange::Person(user("gone"), PersonChange::Removed) };
         policy.admin().lifecycle(&gone, &crate::store_support::admin("root"), AT).await.unwrap();
 
         let of = |reach: &watchbell::store::Reach, kind: NotificationType| {

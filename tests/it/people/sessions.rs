@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use watchbell::event::Timestamp;
-use watchbell::people::{ALERTED_SEEN_WITHIN, Actor, ActorRole, Lifecycle, LifecycleChange, Role};
+use watchbell::people::{ALERTED_SEEN_WITHIN, Actor, ActorRole, Lifecycle, LifecycleChange, PersonChange, Role};
 use watchbell::store::{ENDED_SESSIONS_KEPT, Policy, Remembered};
 
 use super::phones::approver;
@@ -10,7 +10,7 @@ use super::support::after;
 use crate::store_support::{AT, Place, admin, event, over_both, person, user, ws};
 
 async fn told(policy: &Policy, id: &str, what: LifecycleChange, second: u64) {
-    let told = Lifecycle { id: event(id), workspace: ws("acme"), what };
+    let told = Lifecycle { id: event(id), workspace: ws("acme"), occurred_at: after(second), what };
     let upstream = Actor { id: user(id), role: ActorRole::Upstream };
     policy.admin().lifecycle(&told, &upstream, after(second)).await.unwrap();
 }
@@ -27,9 +27,9 @@ over_both! {
     /// live, and the later end stands.
     async fn sessions_end(policy: Policy, place: &Place) {
         assert_eq!(not_before(&policy, "ada").await, [None, None]);
-        told(&policy, "l1", LifecycleChange::SessionsRevoked(user("ada")), 5).await;
+        told(&policy, "l1", LifecycleChange::Person(user("ada"), PersonChange::SessionsRevoked), 5).await;
         assert_eq!(not_before(&policy, "ada").await, [Some(after(5)), None]);
-        told(&policy, "l2", LifecycleChange::UserRemoved(user("ada")), 3).await;
+        told(&policy, "l2", LifecycleChange::Person(user("ada"), PersonChange::Removed), 3).await;
         assert_eq!(not_before(&policy, "ada").await, [Some(after(5)), None], "an older end changes nothing");
         policy.admin().erase(&person("acme", "ada"), &admin("root"), after(7).plus(Duration::from_millis(999))).await.unwrap();
         assert_eq!(not_before(&policy, "ada").await, [Some(after(7)), None], "tokens tell whole seconds");
