@@ -9,7 +9,8 @@ use super::ActorRole;
 use super::enrolment::Way;
 use crate::event::{DeviceId, EventId, NotificationType, SystemNotice, Timestamp, UserId};
 
-/// How long a retired key may still say that it was not its person: as long as a push about it is worth bringing.
+/// How long a retired key may still say that it was not its person: as long as a push about it is worth bringing. Of whatever its person was
+/// told, not of its retirement alone: who retires a phone has mostly enrolled or promoted another one before, whose notice is on its screen.
 pub const RETIRED_KEY_LIFE: Duration = NOTICE_LIFE;
 /// How long ago somebody who is told of others' words may have signed in last: half a year. Who was here no more since then may administer
 /// nothing any more, and nobody has said so.

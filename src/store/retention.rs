@@ -13,7 +13,7 @@ use crate::event::Timestamp;
 use crate::people::RETIRED_KEY_LIFE;
 use crate::seam::Unavailable;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An entry of the audit trail: a year and a month, so that a yearly review finds all of its year. Kafka's copy may live longer.
 pub const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);

@@ -1,6 +1,4 @@
 //! A device's key is followed by another one: the old one signs the new one, and the new one proves itself.
-use std::time::Duration;
-
 use super::row::of_device;
 use super::{Announced, Devices};
 use crate::event::Timestamp;
@@ -10,9 +8,8 @@ use crate::people::signed::{KeyRoll, Proof, Signed};
 use crate::store::database::Arg;
 use crate::store::error::Failure;
 use crate::store::preferences::of;
+use crate::store::retention::DAY;
 use crate::store::work::Trouble;
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Devices {
     /// Puts the key that the statement names in the place of the one that signed it. `proof`: that of the request, by the new key.

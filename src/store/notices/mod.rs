@@ -6,7 +6,7 @@
 //!
 //! It deliberately asks no policy and no preference: this is people's own security. It fails by [`Unavailable`].
 mod admins;
-mod buried;
+mod erased;
 mod not_me;
 mod row;
 

@@ -2,7 +2,8 @@
 //!
 //! The point: whoever has a password, or a phone that may only receive, can make requests and disown them without end. So admins are alerted
 //! of a person's requests once within the guard's window; what is disowned besides is counted and stands among the person's activity.
-//! What notices told has a window of its own: nobody hides the owner's word about a phone by disowning a request first.
+//! Each kind of notice has a window of its own, at most as many as there are kinds: nobody hides the owner's word about a phone that may
+//! approve by disowning a request first, or a phone that may not.
 //!
 //! Deliberately not here: who is silenced by it. The worker's guard reads the same record as upstream.
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Work {
         self.tx.rows(HOLD, &of(person)).await.map(drop)
     }
 
-    /// How many people were alerted about this person within the window around a moment, of a word of this kind.
+    /// How many people were alerted about this person within the window around a moment, of a word about the same kind of thing.
     async fn alerted(
         &mut self,
         person: &Person,
@@ -101,7 +102,7 @@ impl Work {
         (at, every): (Timestamp, Duration),
     ) -> Result<u32, sqlx::Error> {
         const ALERTED: &str = "SELECT count(DISTINCT user_id) FROM notices
-            WHERE workspace = $1 AND about_user = $2 AND at > $3 AND at < $4 AND (disowned = 'request') = ($5 = 'request')";
+            WHERE workspace = $1 AND about_user = $2 AND at > $3 AND at < $4 AND disowned = $5";
         let [workspace, user] = of(person);
         let (from, to) = (Arg::Int(at.minus(every).as_millis()), Arg::Int(at.plus(every).as_millis()));
         let rows = self.tx.rows(ALERTED.into(), &[workspace, user, from, to, Arg::Text(what.name())]).await?;

@@ -5,8 +5,6 @@
 //! of its person's. A phone may be faster than its provider's answer, so a mark of which nothing is known yet is kept, and told when its
 //! delivery is noted; what was never sent is told nobody. (One that is written in the same instant as its delivery may see nothing of it,
 //! and stay untold: a receipt is a best effort.) A device has [`MARKS_MAX`] marks in a day.
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{Requests, of_person, unread};
@@ -17,6 +15,7 @@ use crate::people::{Activity, Happening, Person, Seen};
 use crate::policy::Platform;
 use crate::seam::{OutboxRecord, OutboxTopic, Unavailable};
 use crate::store::database::{Arg, Row, Sql};
+use crate::store::retention::DAY;
 use crate::store::settings::{kind, unknown};
 use crate::store::work::{Touched, Work, again_if_raced};
 
@@ -29,10 +28,8 @@ pub struct Taken {
     pub platform: Option<Platform>,
 }
 
-/// Most marks that a device may make within [`MARKS_SPAN`]: several times what anybody is notified of.
+/// Most marks that a device may make within a day: several times what anybody is notified of.
 pub const MARKS_MAX: usize = 1_000;
-/// The span in which they are counted.
-const MARKS_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 /// What came of a device's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,13 +60,13 @@ impl Requests {
         person: &Person,
         device: &DeviceId,
         shown: &[(NotificationType, EventId)],
+        at: Timestamp,
+    ) -> Result<(Marked, Touched), sqlx::Error> {
+        let mut work = self.inner.store.database.work().await?;
         work.keep_from_erasure([person]).await?;
         if !work.is_known(person, device).await? {
             return Ok((Marked::default(), Touched::default()));
         }
-        at: Timestamp,
-    ) -> Result<(Marked, Touched), sqlx::Error> {
-        let mut work = self.inner.store.database.work().await?;
         let room = MARKS_MAX.saturating_sub(work.marks_of(person, device, at).await?);
         let marked = Marked { told: 0, too_many: shown.len().saturating_sub(room) };
         let shown = &shown[..shown.len().min(room)];
@@ -119,6 +116,9 @@ macro_rules! mark {
             RETURNING type, event, seen_at, told"
         )
     };
+}
+
+impl Work {
     /// Whether the person has the device, in use or retired. Whoever was erased since their phone was let in has none.
     async fn is_known(&mut self, person: &Person, device: &DeviceId) -> Result<bool, sqlx::Error> {
         const READ: &str = "SELECT 1 FROM enrolments WHERE workspace = $1 AND user_id = $2 AND id = $3";
@@ -126,15 +126,12 @@ macro_rules! mark {
         Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Text(device.as_str())]).await?.is_empty())
     }
 
-}
-
-impl Work {
     /// How many marks a device made lately; [`MARKS_MAX`] at most.
     async fn marks_of(&mut self, person: &Person, device: &DeviceId, now: Timestamp) -> Result<usize, sqlx::Error> {
         const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM seen_marks
             WHERE workspace = $1 AND user_id = $2 AND device = $3 AND seen_at > $4 LIMIT $5) AS counted";
         let [workspace, user] = of_person(person);
-        let since = Arg::Int(now.minus(MARKS_SPAN).as_millis());
+        let since = Arg::Int(now.minus(DAY).as_millis());
         let args = [workspace, user, Arg::Text(device.as_str()), since, Arg::Int(MARKS_MAX as i64)];
         let rows = self.tx.rows(COUNT.into(), &args).await?;
         Ok(usize::try_from(rows.first().map_or(Ok(0), |row| row.int(0))?).unwrap_or(MARKS_MAX))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use watchbell::event::{DeviceId, EventId, NotificationType, SystemNotice, wire};
+use watchbell::people::enrolment::Way;
 use watchbell::people::{ALERTED_MAX, Actor, ActorRole, Audited, Disowned, News, Person, Role, Verb};
 use watchbell::policy::Heard;
 use watchbell::seam::OutboxTopic;
@@ -183,6 +184,28 @@ over_both! {
         told(&policy).await;
         disown(&policy, &bob, &bobs, &newest(&policy, &bob).await, 616).await.unwrap();
         assert_eq!(told(&policy).await, alerted(), "of somebody else");
+    }
+
+    /// A weaker word hides no stronger one: whoever disowns that a phone was enrolled first leaves the alert about one that may approve.
+    async fn each_kind_of_notice_has_its_window(policy: Policy) {
+        people(&policy).await;
+        let ada = person("acme", "ada");
+        let (first, mut thief) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
+        let notices = async |what: SystemNotice| {
+            let page = policy.notices().list(&ada, true, None, 9, after(60)).await.unwrap();
+            page.items.into_iter().filter(|entry| entry.news.what() == what).map(|entry| entry.id).collect::<Vec<_>>()
+        };
+        thief.enrol(&policy, &ada, after(1)).await;
+        thief.sign_in(&policy, &ada, (true, after(1)), &[Way::PhishingResistant], after(1)).await.unwrap();
+        told(&policy).await;
+        let (enrolled, promoted) = (notices(SystemNotice::Enrolled).await, notices(SystemNotice::Promoted).await);
+        assert_eq!(disown(&policy, &ada, &thief, &enrolled[0], 2).await.unwrap().alerted, 3);
+        assert_eq!(told(&policy).await, alerted());
+        assert_eq!(disown(&policy, &ada, &first, &promoted[0], 3).await.unwrap().alerted, 3);
+        assert_eq!(told(&policy).await, alerted(), "of another kind");
+        disown(&policy, &ada, &thief, &enrolled[1], 4).await.unwrap();
+        disown(&policy, &ada, &thief, &promoted[1], 5).await.unwrap();
+        assert_eq!(told(&policy).await, BTreeSet::new(), "they know already");
     }
 
     /// The window is the operator's.
