@@ -37,12 +37,13 @@ pub struct Erased {
 
 impl Admin {
     /// Erases everything about a person but ids: those in the audit trail; their version, by which caches know that what they hold is
-    /// old; for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew; and the thumbprints of their
-    /// keys, without the person. What awaits their answer is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is
+    /// old; for [`REQUESTS_KEPT`], those of requests, so that an event which is read again asks nobody anew; for [`LIFECYCLE_KEPT`], that of
+    /// what upstream said became of them; and the thumbprints of their keys, without the person. What awaits their answer is cancelled first: upstream hears the end of it. For [`ERASED_KEPT`] it is
     /// remembered that they were erased, so that what Kafka holds from before brings nothing back. What others were told about them stays
     /// with these, without their id.
     ///
     /// [`REQUESTS_KEPT`]: super::REQUESTS_KEPT
+    /// [`LIFECYCLE_KEPT`]: super::LIFECYCLE_KEPT
     /// [`ERASED_KEPT`]: super::ERASED_KEPT
     pub async fn erase(&self, person: &Person, actor: &Actor, at: Timestamp) -> Result<Erased, Unavailable> {
         let erased = again_if_raced(|| self.try_erase(person, actor, at)).await;
