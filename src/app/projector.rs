@@ -6,8 +6,12 @@
 //! so that upstream hears of a request before it hears of its end; what is read out of order after all (a cancel before its event, an
 //! older event after a newer one) the transactions put right.
 //!
-//! An event that cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting: while the
-//! store does not answer, records wait in Kafka.
+//! A key that floods takes its partition's part of what is worked on at once, and no more: other partitions go on. What comes behind the
+//! flood in its own partition waits for it, as long as its lane takes for so many transactions; to go past it, either the flood would have
+//! to be kept here, without a bound, or its records be left in the log and read a second time, with a second place to commit.
+//!
+//! An event that cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting:
+//! while the store does not answer, records wait in Kafka.
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -29,9 +33,13 @@ use crate::seam::{Budget, Clock, Feed, Forwarder, LeaseState, Record, RecordSour
 use crate::store::{Admin, Projected, Requests};
 
 /// Records of a type that are worked on at once: more than the store does at once, so that it never waits for Kafka.
-const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 128;
+/// Of these, those of one partition: as many as keep its lanes at work when their keys are spread, and what one key that floods may take.
+const OF_PARTITION: usize = 2 * LANES;
 /// Outcomes that are worked on at once.
 const OUTCOMES_IN_FLIGHT: usize = OUTCOME_LANES * outcome::BATCH_MAX;
+/// Of these, those of one partition.
+const OUTCOMES_OF_PARTITION: usize = OUTCOMES_IN_FLIGHT / 2;
 /// Lanes of outcomes, each of which notes many at once.
 const OUTCOME_LANES: usize = 4;
 /// Lanes of lifecycle records: each is one transaction, or for a whole workspace many.
@@ -47,7 +55,10 @@ pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source,
     let events = kinds.map(|kind| (config.topics.event(kind).to_owned(), Feed::Event(kind)));
     let others = [(config.topics.outcomes.clone(), Feed::Outcome), (config.topics.lifecycle.clone(), Feed::Lifecycle)];
     let topics: Vec<_> = events.chain(others).collect();
-    let budget = |feed| Budget::new(if feed == Feed::Outcome { OUTCOMES_IN_FLIGHT } else { IN_FLIGHT });
+    let budget = |feed| match feed {
+        Feed::Outcome => Budget::shared(OUTCOMES_IN_FLIGHT, OUTCOMES_OF_PARTITION),
+        _ => Budget::shared(IN_FLIGHT, OF_PARTITION),
+    };
     let budgets: HashMap<_, _> = topics.iter().map(|(_, feed)| (*feed, budget(*feed))).collect();
     let prefetch_kib = config.kafka.prefetch_budget_mib * 1024;
     let subscription = Subscription { group: config.kafka.requests_group(), topics, prefetch_kib };
@@ -132,7 +143,8 @@ async fn project(requests: &Requests, record: &Record, limits: Limits) -> bool {
         Ok(asked) => asked,
         Err(error) => {
             let (lease, reason) = (&record.lease, error.reason());
-            tracing::debug!(topic = %lease.topic(), partition = lease.partition(), offset = record.offset, reason, "unreadable");
+            let (topic, partition) = (lease.topic(), lease.partition());
+            tracing::debug!(%topic, partition, offset = record.offset, reason, "unreadable");
             count(kind, "unreadable");
             return true;
         }

@@ -24,6 +24,11 @@ impl Lane {
         Self { feed, budget, took: false, pause_until: None }
     }
 
+    /// How many more places a partition may take that has so many.
+    pub(super) fn left_of_one(&self, in_flight: usize) -> usize {
+        self.budget.of_one().saturating_sub(in_flight)
+    }
+
     /// A place, if one is free; else `reader` is unparked when it is worth asking again, or [`Self::pause_left`] says when.
     pub(super) fn permit(&mut self, now: Instant, reader: &Thread) -> Option<Permit> {
         if self.pause_until.is_some_and(|until| now < until) {

@@ -1,7 +1,7 @@
 //! One assigned partition as the reader takes from it: its queue, its term, and the gate of its delay.
 //!
 //! The point: whether a record may be taken (loaded, nothing of an earlier term in flight, ready, room in the map, a place in the
-//! budget, due) is decided here, in that order, before the record leaves its queue. It cannot fail: an error that a queue reports is
+//! budget and in the partition's part of it, due) is decided here, in that order, before the record leaves its queue. It cannot fail: an error that a queue reports is
 //! reported on.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ pub(super) enum Took {
     Records(usize),
     /// Nothing now.
     Nothing,
-    /// Nothing, because the map of completed offsets has no room.
+    /// Nothing, because the map of completed offsets has no room, or as much is in flight as may be of one partition.
     Full,
 }
 
@@ -97,8 +97,13 @@ impl Partition {
         if !self.ready.load(Ordering::Acquire) {
             return Took::Nothing;
         }
-        if self.term.offsets().tracker.is_full() {
+        let (is_full, in_flight) = self.room();
+        if is_full {
             shared.counters.maps_full.fetch_add(1, Ordering::Relaxed);
+            return Took::Full;
+        }
+        let share = SHARE.min(RECORDS_MAX - batch.len()).min(lane.left_of_one(in_flight));
+        if share == 0 {
             return Took::Full;
         }
         // Polled first and begun after: whoever ends a record waits for the lock, never for librdkafka.
@@ -108,7 +113,6 @@ impl Partition {
             // Cleared before the queue is asked: what comes after its last answer sets it again.
             self.ready.store(false, Ordering::Release);
         }
-        let share = SHARE.min(RECORDS_MAX - batch.len());
         let empty = loop {
             let Some(place) = permit.take() else { break false };
             let Some(message) = poll(&self.queue) else { break true };
@@ -128,6 +132,12 @@ impl Partition {
         }
         self.begin(polled, batch, now, shared);
         Took::Records(taken)
+    }
+
+    /// Whether the map of completed offsets is nearly full, and how much is in flight.
+    fn room(&self) -> (bool, usize) {
+        let offsets = self.term.offsets();
+        (offsets.tracker.is_full(), offsets.tracker.in_flight())
     }
 
     fn begin(&self, polled: Vec<Polled<'_>>, batch: &mut Batch, now: Instant, shared: &Shared) {

@@ -28,7 +28,7 @@ use crate::seam::{Budget, Clock, Feed, Record, SystemClock};
 
 /// The longest sleep. Everything has something that wakes; this bounds what a missed wake could cost.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
-/// While a partition's map of completed offsets is nearly full it is looked at this often.
+/// While a partition may give nothing more, because its map of completed offsets or its part of the budget is full, it is looked at this often.
 const FULL_SLEEP: Duration = Duration::from_millis(5);
 /// How long the last commit may take before partitions are given back without it.
 const LAST_COMMIT_MAX: Duration = Duration::from_secs(5);

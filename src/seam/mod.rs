@@ -103,6 +103,8 @@ pub struct Permit(Arc<Budget>);
 pub struct Budget {
     /// Most at once.
     max: usize,
+    /// Most at once of one partition.
+    of_one: usize,
     taken: std::sync::atomic::AtomicUsize,
     /// Woken when a place becomes free after the budget was exhausted.
     freed: std::sync::Mutex<Option<std::thread::Thread>>,
@@ -111,7 +113,13 @@ pub struct Budget {
 impl Budget {
     /// A budget of `max` places, at least 1.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max: max.max(1), taken: 0.into(), freed: std::sync::Mutex::new(None) })
+        Self::shared(max, usize::MAX)
+    }
+
+    /// The same, of which one partition has `of_one` at most, at least 1: so that no backlog of one partition takes all of them.
+    pub fn shared(max: usize, of_one: usize) -> Arc<Self> {
+        let (max, of_one) = (max.max(1), of_one.max(1));
+        Arc::new(Self { max, of_one, taken: 0.into(), freed: std::sync::Mutex::new(None) })
     }
 
     /// A place, if one is free.
@@ -129,6 +137,11 @@ impl Budget {
     /// Most places at once.
     pub fn max(&self) -> usize {
         self.max
+    }
+
+    /// Most places at once of one partition.
+    pub fn of_one(&self) -> usize {
+        self.of_one
     }
 
     /// Asks that `thread` be unparked when the next place becomes free.

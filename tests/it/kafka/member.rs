@@ -64,8 +64,13 @@ pub struct Member {
 impl Member {
     /// Joins `config.group` for these topics, each with a budget.
     pub fn join(config: &KafkaConfig, topics: &[(&str, Feed, usize)]) -> Self {
-        let budgets: HashMap<Feed, Arc<Budget>> =
-            topics.iter().map(|(_, feed, places)| (*feed, Budget::new(*places))).collect();
+        let topics: Vec<_> = topics.iter().map(|(topic, feed, places)| (*topic, *feed, Budget::new(*places))).collect();
+        Self::join_with(config, &topics)
+    }
+
+    /// The same with budgets of the test's own.
+    pub fn join_with(config: &KafkaConfig, topics: &[(&str, Feed, Arc<Budget>)]) -> Self {
+        let budgets: HashMap<_, _> = topics.iter().map(|(_, feed, budget)| (*feed, Arc::clone(budget))).collect();
         let subscription = Subscription {
             group: config.group.clone(),
             topics: topics.iter().map(|(topic, feed, _)| ((*topic).to_owned(), *feed)).collect(),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use watchbell::event::NotificationType;
-use watchbell::seam::{Feed, Settlement};
+use watchbell::seam::{Budget, Feed, Settlement};
 
 use super::{Member, PROTOCOLS, config, finish};
 use crate::support::kafka::{Producer, Record as Sent, committed, create_topics};
@@ -159,6 +159,41 @@ fn a_feed_without_room_does_not_hold_up_another() {
         (quick == 500).then_some(())
     });
     drop(stuck);
+}
+
+#[test]
+fn a_key_that_floods_takes_its_partitions_part() {
+    // Half of the places: the other partition's records come though nothing of the flood ends, and then the flood does, in its order.
+    let (kafka, topic) = (shared_kafka(), unique("flood"));
+    create_topics(&kafka, &[(&topic, 2)]);
+    let producer = Producer::new(&kafka);
+    (0..100).for_each(|n| producer.send_to(&topic, "flood", format!("value-{n}")));
+    producer.flush();
+    let member = Member::join_with(&config(&kafka, &unique("group")), &[(&topic, OTP, Budget::shared(16, 8))]);
+    let mut stuck = member.take_count(8);
+    let flooded = stuck[0].lease.partition();
+    produce(&kafka, &topic, 200);
+    let (mut others, mut next) = (0, 0);
+    eventually("the other partition's records", SOON, || {
+        for record in member.take() {
+            assert_ne!(record.lease.partition(), flooded, "more than its part");
+            assert_eq!(record.offset, others);
+            others += 1;
+            finish(record);
+        }
+        (others >= 20).then_some(())
+    });
+    eventually("the flood and what is behind it", SOON, || {
+        stuck.extend(member.take());
+        for record in stuck.drain(..) {
+            let next = if record.lease.partition() == flooded { &mut next } else { &mut others };
+            assert_eq!(record.offset, *next);
+            *next += 1;
+            finish(record);
+        }
+        (next + others == 300).then_some(())
+    });
+    member.leave(SOON);
 }
 
 #[test]
