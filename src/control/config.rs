@@ -23,7 +23,7 @@ pub struct ApiConfig {
     pub request_timeout_ms: u32,
     /// Requests that are answered at once; more are refused.
     pub in_flight_max: u32,
-    /// Requests that one person may make in a minute, at each process.
+    /// Requests that one session, or one phone, may make in a minute, at each process.
     pub requests_per_minute: u32,
     /// Of these, how many may come at once.
     pub requests_burst: u32,

@@ -14,14 +14,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::Caller;
 use super::input::not_found;
 use super::problem::{Kind, Problem};
-use super::rate::RoomOf;
+use super::rate::RateKey;
 use super::sessions;
 use super::state::Api;
+use crate::event::WorkspaceId;
 
 /// The request's id: the caller's own where it is one, else ours. It comes back with the answer and stands in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -81,26 +81,17 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The place that a request has among those that are answered at once: free again when the last copy of this is dropped.
-#[derive(Debug, Clone)]
-#[allow(dead_code, reason = "it is held, not read")]
-pub(super) struct Room(Arc<OwnedSemaphorePermit>);
-
 /// Bounds how many are answered at once, how large they are and how long they take.
 pub(super) async fn bound(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Ok(room) = Arc::clone(api.room()).try_acquire_owned() else { return busy().into_response() };
+    let Ok(permit) = Arc::clone(api.in_flight()).try_acquire_owned() else { return busy().into_response() };
     let answer = async {
         let request = match whole(request, api.config().body_bytes_max).await {
             Ok(request) => request,
             Err(problem) => return problem.into_response(),
         };
-        let room = Room(Arc::new(room));
         let task = tokio::spawn(async move {
-            let mut request = request;
-            request.extensions_mut().insert(room.clone());
-            let answered = next.run(request).await;
-            drop(room);
-            answered
+            let _permit = permit;
+            next.run(request).await
         });
         task.await.unwrap_or_else(|_| broken().into_response())
     };
@@ -127,27 +118,33 @@ async fn whole(request: Request, bytes_max: u32) -> Result<Request, Problem> {
 /// Lets in who signed in, whose session was not ended, and who calls no oftener than they may.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let caller = match Caller::from_request_parts(&mut parts, &api).await {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    if let Err(problem) = room_for_session(&mut parts, &api, &caller).await {
-        return problem.into_response();
+    let asked = sessions::workspace_of(&mut parts, &api).await;
+    match admit_session(&mut parts, &api, asked.as_ref()).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
     }
-    next.run(Request::from_parts(parts, body)).await
+}
+
+/// The same at the addresses of operators, who belong to no workspace that they name: what ended there did not end for them.
+pub(super) async fn admit_operator(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admit_session(&mut parts, &api, None).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// The session's own room first: whoever has one that was ended keeps nobody's other ones waiting, and asks the store no oftener.
-async fn room_for_session(parts: &mut Parts, api: &Api, caller: &Caller) -> Result<(), Problem> {
-    room_for(api, &RoomOf::Session(caller.user.clone(), caller.issued_at))?;
-    let asked = sessions::workspace_of(parts, api).await;
-    sessions::check(api, caller, asked.as_ref()).await?;
-    room_for(api, &RoomOf::Sessions(caller.user.clone()))
+async fn admit_session(parts: &mut Parts, api: &Api, asked: Option<&WorkspaceId>) -> Result<(), Problem> {
+    let caller = Caller::from_request_parts(parts, api).await?;
+    take_room(api, &RateKey::Session(caller.user.clone(), caller.issued_at))?;
+    sessions::check(api, &caller, asked).await?;
+    take_room(api, &RateKey::Sessions(caller.user))
 }
 
 /// Takes the room of one call.
-pub(super) fn room_for(api: &Api, caller: &RoomOf) -> Result<(), Problem> {
-    api.callers().take(caller).map_err(too_many)
+pub(super) fn take_room(api: &Api, of: &RateKey) -> Result<(), Problem> {
+    api.rate_limits().take(of).map_err(too_many)
 }
 
 /// An address that nobody has.

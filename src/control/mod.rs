@@ -7,7 +7,7 @@
 //! | [`endpoint`] | one file for each thing that people work on |
 //! | [`input`], [`condition`], [`view`] | what comes in, `ETag` and `If-Match`, how values look |
 //! | [`gate`], [`rate`], [`sessions`] | what every request passes: identity, limits, its line in the log |
-//! | [`reach`] | what costs more than other answers, and is bounded by itself |
+//! | [`reach`], [`turns`] | what costs more than other answers, and is bounded by itself |
 //! | [`openapi`], [`docs`] | the interface described, for programs and for people |
 //! | [`problem`] | whatever is refused, as `application/problem+json` |
 //!
@@ -33,6 +33,7 @@ mod rate;
 mod reach;
 mod sessions;
 mod state;
+mod turns;
 mod view;
 
 pub use config::ApiConfig;
@@ -56,6 +57,9 @@ pub fn router(api: Api) -> Router {
     let document = openapi::document();
     let people = endpoint::routes().split_for_parts().0;
     let people = people.route_layer(from_fn_with_state(api.clone(), gate::admit)).with_state(api.clone());
+    let operators = endpoint::of_operators().split_for_parts().0;
+    let operators =
+        operators.route_layer(from_fn_with_state(api.clone(), gate::admit_operator)).with_state(api.clone());
     let phones = endpoint::of_phones().split_for_parts().0;
     let phones = phones.route_layer(from_fn_with_state(api.clone(), phone::admit)).with_state(api.clone());
     let any_phones = endpoint::of_any_phones().split_for_parts().0;
@@ -64,6 +68,7 @@ pub fn router(api: Api) -> Router {
     let cors = cors(&api.config().cors_origins);
     let router = Router::new()
         .merge(people)
+        .merge(operators)
         .merge(phones)
         .merge(any_phones)
         .merge(statements)

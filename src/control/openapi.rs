@@ -70,7 +70,7 @@ pub(super) fn optional_header(name: &str, says: &str) -> Parameter {
 
 /// The endpoints, each with its own words.
 fn routes() -> OpenApiRouter<Api> {
-    let people = OpenApiRouter::new().merge(endpoint::routes());
+    let people = OpenApiRouter::new().merge(endpoint::routes()).merge(endpoint::of_operators());
     people.merge(endpoint::of_phones()).merge(endpoint::of_any_phones()).merge(endpoint::of_statements())
 }
 

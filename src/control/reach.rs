@@ -1,10 +1,11 @@
 //! How many people each type reaches, counted no oftener than it is worth: it reads everybody of a workspace.
 //!
-//! The point: a page that asks again and again costs no more than one that asks now and then. What was counted is told for ten times as long as
-//! the counting took, so that a small workspace's is as good as fresh, and a large one's takes little of one connection's time: a tenth, or more
-//! where it is told no longer than the ten minutes that it is told at most.
-//! Counting goes on in a task of its own, where it takes no request's room, and its result is there for who asks next; whoever asks meanwhile
-//! waits for two seconds at most. The list of whom a type does not reach is read anew each time, by so many at once.
+//! The point: a page that asks again and again costs no more than one that asks now and then. What was counted is told for ten times as long
+//! as the counting took, so that a small workspace's is as good as fresh, and a large one's takes little of one connection's time: a tenth,
+//! or more where it is told no longer than the ten minutes that it is told at most.
+//! Counting goes on in a task of its own, where it takes no request's place, and its result is there for who asks next; whoever asks meanwhile
+//! waits for two seconds at most. The list of whom a type does not reach is read anew each time. A workspace is counted once at a time, and
+//! one of its lists is read at a time, so none keeps all others from either.
 //!
 //! It deliberately counts in each process for itself, and keeps nothing in the store. It fails with 503 and `Retry-After`.
 use std::collections::HashMap;
@@ -12,11 +13,12 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{StatusCode, header};
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::gate::{broken, busy};
 use super::problem::Problem;
 use super::state::Api;
+use super::turns::{Turn, Turns};
 use crate::event::{Timestamp, WorkspaceId};
 use crate::store::Reach;
 
@@ -47,13 +49,13 @@ type Slot = Arc<Mutex<Option<Counted>>>;
 pub(super) struct Counts {
     of: Lock<HashMap<WorkspaceId, Slot>>,
     counting: Arc<Semaphore>,
-    looking: Semaphore,
+    looking: Turns<WorkspaceId>,
 }
 
 impl Default for Counts {
     fn default() -> Self {
         let counting = Arc::new(Semaphore::new(AT_ONCE));
-        Self { of: Lock::default(), counting, looking: Semaphore::new(AT_ONCE) }
+        Self { of: Lock::default(), counting, looking: Turns::new(AT_ONCE, 1) }
     }
 }
 
@@ -96,10 +98,9 @@ impl Counts {
         }
     }
 
-    /// A turn to look at a list, until it is dropped.
-    pub(super) async fn look(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let turn = tokio::time::timeout(WAIT_MAX, self.looking.acquire()).await;
-        turn.ok().and_then(Result::ok).ok_or_else(busy)
+    /// A turn to look at a list of that workspace's, until it is dropped.
+    pub(super) async fn look(&self, workspace: &WorkspaceId) -> Result<Turn, Problem> {
+        self.looking.take(workspace.clone(), WAIT_MAX).await
     }
 
     fn slot(&self, workspace: &WorkspaceId) -> Slot {
@@ -120,4 +121,22 @@ fn being_counted() -> Problem {
     let detail = "The people of this workspace are being counted, which takes a while. Ask again in some seconds.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "being-counted", "Being counted", detail)
         .with_header(header::RETRY_AFTER, AGAIN_S)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_workspace_has_all_looks() {
+        // Whoever looks at one workspace again and again waits for themselves; another's is looked at meanwhile.
+        let counts = Counts::default();
+        let [acme, globex] = ["acme", "globex"].map(|id| WorkspaceId::new(id).unwrap());
+        let held = counts.look(&acme).await.unwrap();
+        let refused = counts.look(&acme).await.unwrap_err();
+        assert_eq!((refused.status, refused.kind), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+        assert!(counts.look(&globex).await.is_ok());
+        drop(held);
+        assert!(counts.look(&acme).await.is_ok());
+    }
 }

@@ -2,7 +2,10 @@
 //!
 //! The point: a token that was taken back is believed by nobody who heard of it, and every process hears of it, because it is in the store.
 //! Who may do what to whom depends on both roles, and a token tells of one: the store remembers the other's, noted at most once an hour.
-//! Price: one read by key a call. It keeps nothing in the process, so nothing has to be forgotten there.
+//! Price: one statement a call, which reads some rows by their keys, three at most for each workspace of the token: 0.6 ms with PostgreSQL on
+//! the same machine, measured in a debug build on two busy cores, one after the other. It comes after the session's own room was taken, so
+//! no session asks the store oftener than `api.requests_per_minute` says. It keeps nothing in the process: what is over must be over
+//! everywhere at once, and a copy would have to be forgotten.
 //!
 //! It fails with 401 for a session that was ended, and with 503 while the store cannot say; a note that could not be made is made with the
 //! next call, and who has none counts as a user.
@@ -30,15 +33,9 @@ pub(super) async fn workspace_of(parts: &mut Parts, api: &Api) -> Option<Workspa
     named.and_then(|id| WorkspaceId::new(id).ok())
 }
 
-/// Lets in a session that was not ended in the workspace that it asks for; one that asks for none, if it counts in some workspace of its
-/// token. Notes the roles that the token gives.
+/// Lets in a session that was not ended in the workspace that it asks for; one that asks for none, if its token has no workspace or it counts
+/// in some of them. Notes the roles that the token gives.
 pub(super) async fn check(api: &Api, caller: &Caller, asked: Option<&WorkspaceId>) -> Result<(), Problem> {
-    // Who has no role there asks as an operator, or is told that there is no such workspace: what ended there is not theirs. Otherwise an
-    // operator could not say again that a workspace is deleted.
-    let theirs = |asked: &WorkspaceId| caller.workspaces().any(|(workspace, _)| workspace == asked);
-    if asked.is_some_and(|asked| caller.operator && !theirs(asked)) {
-        return Ok(());
-    }
     let roles: Vec<_> = caller.workspaces().take(WORKSPACES_MAX).collect();
     let mut workspaces: Vec<_> = roles.iter().map(|(workspace, _)| *workspace).collect();
     workspaces.extend(asked.filter(|asked| !workspaces.contains(asked)));

@@ -7,11 +7,17 @@ use tokio::sync::Semaphore;
 use super::auth::Authenticator;
 use super::config::ApiConfig;
 use super::courier::Courier;
-use super::rate::{Callers, Strangers};
+use super::rate::{RateLimits, UnprovedLimit};
 use super::reach::Counts;
-use crate::event::Timestamp;
+use super::turns::Turns;
+use crate::event::{Timestamp, UserId};
 use crate::seam::Clock;
 use crate::store::Policy;
+
+/// Exports that are handed out at once. Each has a connection of the store's while it reads a page, and some hundred kilobytes.
+const EXPORTS_MAX: usize = 8;
+/// Of these, those that one person asked for: one whose reader went away without a word, and the next try.
+const EXPORTS_OF_ONE_MAX: usize = 2;
 
 /// See the module.
 #[derive(Clone)]
@@ -23,10 +29,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     config: ApiConfig,
     ttl_s: u32,
-    callers: Callers,
-    strangers: Strangers,
+    rate_limits: RateLimits,
+    unproved: UnprovedLimit,
     counts: Counts,
-    room: Arc<Semaphore>,
+    exports: Turns<UserId>,
+    in_flight: Arc<Semaphore>,
     courier: Box<dyn Courier>,
 }
 
@@ -40,11 +47,20 @@ impl Api {
         ttl_s: u32,
         courier: Box<dyn Courier>,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
-        let callers = Callers::new(config.requests_per_minute, config.requests_burst);
-        let strangers = Strangers::new(config.unproved_per_minute);
-        let counts = Counts::default();
-        Self(Arc::new(Inner { policy, authenticator, clock, config, ttl_s, callers, strangers, counts, room, courier }))
+        let in_flight = Arc::new(Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(usize::MAX)));
+        Self(Arc::new(Inner {
+            rate_limits: RateLimits::new(config.requests_per_minute, config.requests_burst),
+            unproved: UnprovedLimit::new(config.unproved_per_minute),
+            counts: Counts::default(),
+            exports: Turns::new(EXPORTS_MAX, EXPORTS_OF_ONE_MAX),
+            policy,
+            authenticator,
+            clock,
+            config,
+            ttl_s,
+            in_flight,
+            courier,
+        }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -55,20 +71,26 @@ impl Api {
         &self.0.config
     }
 
-    pub(super) fn callers(&self) -> &Callers {
-        &self.0.callers
+    pub(super) fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
     }
 
-    pub(super) fn strangers(&self) -> &Strangers {
-        &self.0.strangers
+    pub(super) fn unproved(&self) -> &UnprovedLimit {
+        &self.0.unproved
     }
 
     pub(super) fn counts(&self) -> &Counts {
         &self.0.counts
     }
 
-    pub(super) fn room(&self) -> &Arc<Semaphore> {
-        &self.0.room
+    /// Exports, by who asks for them.
+    pub(super) fn exports(&self) -> &Turns<UserId> {
+        &self.0.exports
+    }
+
+    /// Requests that are being answered.
+    pub(super) fn in_flight(&self) -> &Arc<Semaphore> {
+        &self.0.in_flight
     }
 
     pub(super) fn courier(&self) -> &dyn Courier {

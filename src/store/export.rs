@@ -18,12 +18,13 @@ use crate::people::{Actor, AuditEntry, Audited, Cursor, PAGE_MAX, Page, Person, 
 use crate::policy::Preference;
 use crate::seam::Unavailable;
 
-/// How often a person's data is handed out within an hour: reading all of it costs the store as much as some hundred calls.
+/// How often somebody may have a person's data within an hour: reading all of it costs the store as much as some hundred calls. Each who
+/// asks is counted apart, so that who administers a workspace does not use up what people have of their own.
 const EXPORTS_PER_HOUR: i64 = 10;
 
-/// A person's data was handed out often enough.
+/// Somebody had a person's data often enough.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("This person's data was exported {} times within the last hour. Try again later.", EXPORTS_PER_HOUR)]
+#[error("You exported this person's data {} times within the last hour. Try again later.", EXPORTS_PER_HOUR)]
 pub struct EnoughExports;
 
 /// A device, in use or retired.
@@ -69,17 +70,17 @@ pub struct Chosen {
 }
 
 impl Admin {
-    /// Writes into the trail that somebody is about to have everything of a person, [`EXPORTS_PER_HOUR`] times at most.
+    /// Writes into the trail that somebody is about to have everything of a person, [`EXPORTS_PER_HOUR`] times each at most.
     pub async fn exported(&self, person: &Person, by: &Actor, at: Timestamp) -> Result<(), Failure<EnoughExports>> {
         const COUNT: &str = "SELECT count(*) FROM audit
-            WHERE workspace = $1 AND target_user = $2 AND action = 'person_exported' AND at > $3";
+            WHERE workspace = $1 AND target_user = $2 AND action = 'person_exported' AND at > $3 AND actor = $4";
         let note = || async {
             let mut work = self.inner.store.database.work().await?;
             // So that several at once are counted one after the other.
             work.hold_word(person).await?;
             let [workspace, user] = of(person);
             let since = Arg::Int(at.minus(Duration::from_secs(3600)).as_millis());
-            let rows = work.tx.rows(COUNT.into(), &[workspace, user, since]).await?;
+            let rows = work.tx.rows(COUNT.into(), &[workspace, user, since, Arg::Text(by.id.as_str())]).await?;
             if rows.first().map_or(Ok(0), |row| row.int(0))? >= EXPORTS_PER_HOUR {
                 return Err(Trouble::Refused(EnoughExports));
             }

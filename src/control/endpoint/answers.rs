@@ -1,4 +1,9 @@
 //! What a phone does about requests, with its key alone: read what is pending, read one, answer it, and say what it showed.
+//!
+//! The point: an answer that counted is published as it was signed, so whoever reads it may show it here again, as often as they like. What
+//! can still be answered was answered by nobody yet, so an answer to it comes from its phone and takes the phone's room; any other takes
+//! room of its own, and leaves the phone its own. It deliberately makes no difference between the phone, which asks again whether its
+//! answer was published, and who read it. Price: one more read an answer, before its room is taken.
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -6,17 +11,20 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::phone::{SignedText, stated};
+use super::phone::{SignedText, Stated, stated};
 use super::requests::{Pending, Request, not_yet, of_type, tag};
 use crate::control::condition::IfNoneMatch;
+use crate::control::gate::take_room;
 use crate::control::input::{Body, Named, Part, event};
-use crate::control::phone::{Phone, statement_refused};
+use crate::control::phone::{Phone, statement_refused, take_room_of};
 use crate::control::problem::Problem;
+use crate::control::rate::RateKey;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{NotificationType, WorkspaceId};
 use crate::people::signed::SignedAnswer;
 use crate::people::{AnswerRefusal, PendingCursor, RequestId, Verb};
+use crate::store::Keyed;
 
 /// An answer that counts.
 #[derive(Serialize, ToSchema)]
@@ -111,7 +119,14 @@ pub(in crate::control) async fn answer(
 ) -> Result<Response, Problem> {
     let (kind, event) = (of_type(&type_name)?, event(&event_id)?);
     let workspace = WorkspaceId::new(workspace).map_err(|_| Problem::from(AnswerRefusal::UnknownDevice))?;
-    let (signed, keyed) = stated::<SignedAnswer>(&api, &workspace, &jws).await?;
+    let stated = stated::<SignedAnswer>(&api, &workspace, &jws).await?;
+    if is_open(&api, &stated).await? {
+        take_room_of(&api, &stated.keyed)?;
+    } else {
+        let Keyed { person, device, .. } = &stated.keyed;
+        take_room(&api, &RateKey::ShownAgain(person.clone(), device.clone()))?;
+    }
+    let (signed, keyed) = stated.believe()?;
     let answer = signed.answer_to(&RequestId { person: keyed.person, kind, event }).map_err(statement_refused)?;
     let answered = api.policy().requests().decide(&answer, api.now()).await?;
     let wait = api.config().devices.answer_wait();
@@ -121,6 +136,16 @@ pub(in crate::control) async fn answer(
     let decision = answered.decision;
     let body = Answered { verb: decision.verb, decision: decision.id, at: Moment(decision.at), published };
     Ok((status, Json(body)).into_response())
+}
+
+/// Whether it is an answer by a phone in use to a request of its own person's that nobody answered and nothing ended yet.
+async fn is_open(api: &Api, Stated { verified, keyed }: &Stated<SignedAnswer>) -> Result<bool, Problem> {
+    let Ok(signed) = verified else { return Ok(false) };
+    let about = signed.says.request();
+    if keyed.enrolled.retired || about.person != keyed.person {
+        return Ok(false);
+    }
+    Ok(api.policy().requests().request(about).await?.is_some_and(|request| request.ending.is_none()))
 }
 
 /// Say what was shown

@@ -1,18 +1,18 @@
 //! Everything that is stored of a person, handed out in one call.
 //!
 //! The point: the answer is written while it is read, page by page, so that nobody has too much to be handed out and nothing of it piles up
-//! here. It keeps its place among the requests until it ends, which a reader cannot put off for ever. The trail hears of it before the first
-//! byte. What breaks on the way breaks the answer off, so that it is no JSON: half of a person's data never looks like all of it.
+//! here. It takes a turn of those that exports have until it ends, which a reader cannot put off for ever, and no request's place: so many
+//! are handed out at once, and of these two to one caller. The trail hears of it before the first byte. What breaks on the way breaks the
+//! answer off, so that it is no JSON: half of a person's data never looks like all of it.
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
 
 use super::actor;
@@ -22,13 +22,12 @@ use super::notices::Notice;
 use super::others::whom;
 use super::requests::{Activity, Request};
 use crate::control::auth::{Action, Member};
-use crate::control::gate::Room;
 use crate::control::input::Named;
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{DeviceId, EventId, NotificationType};
-use crate::people::{Cursor, PAGE_MAX, Person, RequestId, Role};
+use crate::people::{Cursor, PAGE_MAX, Page, Person, RequestId, Role};
 use crate::policy::Preference;
 use crate::seam::Unavailable;
 use crate::store::{Chosen, EnoughExports, KeptDevice, KeptTest, Policy, SeenMark};
@@ -36,7 +35,8 @@ use crate::store::{Chosen, EnoughExports, KeptDevice, KeptTest, Policy, SeenMark
 /// Pieces of an answer that wait for whoever reads it: with one page being made, the most that an export holds in memory.
 const PIECES: usize = 2;
 
-/// How long a reader may take for one piece, and for all: a page is read at any speed that a phone has, and the largest export within a minute.
+/// How long a reader may take for one piece, and for all: a page is read at any speed that a phone has, and the largest export within a
+/// minute.
 const PIECE_MAX: Duration = Duration::from_secs(30);
 const WHOLE_MAX: Duration = Duration::from_secs(600);
 
@@ -144,46 +144,53 @@ impl From<SeenMark> for ExportedSeen {
 /// Export a person's data
 ///
 /// Everything that is stored of them, in one call, as a file. Everybody may have their own; owners anybody's, super admins everybody's but
-/// owners'. The audit trail says who had it. A few times in an hour.
+/// owners'. The audit trail says who had it. Whoever asks may have one person's a few times in an hour, and two exports at once.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
     responses((status = 200, description = "All of it. If it breaks off, it is not all of it: ask again.", body = Export)))]
 pub(in crate::control) async fn export(
     State(api): State<Api>,
-    Extension(room): Extension<Room>,
     member: Member,
     Named((_, id)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::ExportData, &id).await?;
+    let turn = api.exports().take(member.user.clone(), Duration::ZERO).await?;
     let admin = api.policy().admin();
     admin.exported(&person, &actor(&member), api.now()).await?;
     let chosen = admin.chosen(&person).await?;
     let (pieces, written) = channel(PIECES);
     let (policy, at) = (api.policy().clone(), Moment(api.now()));
     tokio::spawn(async move {
-        // It has its place among the requests until it ends, and an end of its own: its caller's is over with the head of the answer.
-        let _room = room;
-        let writing = write(&policy, &person, chosen, at, &pieces);
-        let written = tokio::time::timeout(WHOLE_MAX, writing).await.unwrap_or(Err(Broken::Slow));
-        match written {
-            Ok(()) => {
-                tokio::time::timeout(PIECE_MAX, pieces.send(None)).await.ok();
-            }
-            Err(broken) => tracing::warn!(%broken, "an export broke off"),
-        }
+        // It has its turn until it ends, and an end of its own: its caller's is over with the head of the answer.
+        let _turn = turn;
+        hand_out(write(&policy, &person, chosen, at, &pieces), &pieces).await;
     });
-    let body = Body::from_stream(stream::unfold(Some(written), |written| async {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"watchbell-data.json\"")),
+    ];
+    Ok((headers, body(written)).into_response())
+}
+
+/// What was written, for whoever reads it; an error where it broke off.
+fn body(written: Receiver<Option<Bytes>>) -> Body {
+    Body::from_stream(stream::unfold(Some(written), |written| async {
         let mut written = written?;
         match written.recv().await {
             Some(Some(piece)) => Some((Ok(piece), Some(written))),
             Some(None) => None,
             None => Some((Err(std::io::Error::other("the export broke off")), None)),
         }
-    }));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"watchbell-data.json\"")),
-    ];
-    Ok((headers, body).into_response())
+    }))
+}
+
+/// Lets it be written until it ends or its time is over, and says which: only what is whole has an end.
+async fn hand_out(writing: impl Future<Output = Result<(), Broken>>, pieces: &Pieces) {
+    match tokio::time::timeout(WHOLE_MAX, writing).await.unwrap_or(Err(Broken::Slow)) {
+        Ok(()) => {
+            tokio::time::timeout(PIECE_MAX, pieces.send(None)).await.ok();
+        }
+        Err(broken) => tracing::warn!(%broken, "an export broke off"),
+    }
 }
 
 /// Why an answer ends early.
@@ -220,125 +227,74 @@ async fn write(
     let mut text = serde_json::to_string(&head)?;
     text.pop();
     send(pieces, text).await?;
-    write_devices(policy, person, List::begin("devices", pieces)).await?;
-    write_requests(policy, person, List::begin("requests", pieces)).await?;
-    write_recent(policy, person, List::begin("recent", pieces)).await?;
-    write_seen(policy, person, List::begin("seen", pieces)).await?;
-    write_tests(policy, person, List::begin("tests", pieces)).await?;
-    write_notices(policy, person, exported_at, List::begin("notices", pieces)).await?;
-    write_audit(policy, person, List::begin("audit", pieces)).await?;
+    let (admin, requests, notices) = (&policy.admin(), &policy.requests(), &policy.notices());
+    let devices = |after: Option<DeviceId>| async move {
+        let page = admin.kept_devices(person, after.as_ref()).await?;
+        Ok(part::<_, ExportedDevice, _>(page, |kept| kept.device.id.clone()))
+    };
+    write_list(pieces, "devices", devices).await?;
+    let asked = |after: Option<RequestId>| async move {
+        let page = requests.kept(person, after.as_ref()).await?;
+        Ok(part::<_, Request, _>(page, |request| request.id.clone()))
+    };
+    write_list(pieces, "requests", asked).await?;
+    let recent = |before| async move { Ok(rest::<_, Activity>(requests.recent(person, before, PAGE_MAX).await?)) };
+    write_list(pieces, "recent", recent).await?;
+    let seen = |after: Option<SeenMark>| async move {
+        let page = admin.seen_marks(person, after.as_ref()).await?;
+        Ok(part::<_, ExportedSeen, _>(page, SeenMark::clone))
+    };
+    write_list(pieces, "seen", seen).await?;
+    let tests = |after: Option<EventId>| async move {
+        let page = admin.kept_tests(person, after.as_ref()).await?;
+        Ok(part::<_, ExportedTest, _>(page, |kept| kept.id.clone()))
+    };
+    write_list(pieces, "tests", tests).await?;
+    let told = |before| async move {
+        Ok(rest::<_, Notice>(notices.list(person, true, before, PAGE_MAX, exported_at.0).await?))
+    };
+    write_list(pieces, "notices", told).await?;
+    let trail = |before| async move { Ok(rest::<_, Entry>(admin.trail_of(person, before).await?)) };
+    write_list(pieces, "audit", trail).await?;
     send(pieces, "}".to_owned()).await
 }
 
-async fn write_devices(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut after: Option<DeviceId> = None;
+/// Items of a list as they are shown, and the place after which to go on, if there may be more.
+type Part<T, P> = (Vec<T>, Option<P>);
+
+/// What the store has after a place, up to a page; a full one may have another after it.
+fn part<S, T: From<S>, P>(page: Vec<S>, place: impl Fn(&S) -> P) -> Part<T, P> {
+    let next = page.last().filter(|_| page.len() == PAGE_MAX).map(place);
+    (page.into_iter().map(T::from).collect(), next)
+}
+
+/// The same where the store says what comes after.
+fn rest<S, T: From<S>>(page: Page<S>) -> Part<T, Cursor> {
+    (page.items.into_iter().map(T::from).collect(), page.next)
+}
+
+/// Writes a member that is a list: `read` gives what comes after a place.
+async fn write_list<T: Serialize, P, R: Future<Output = Result<Part<T, P>, Unavailable>>>(
+    pieces: &Pieces,
+    name: &str,
+    read: impl Fn(Option<P>) -> R,
+) -> Result<(), Broken> {
+    let (mut text, mut place) = (format!(",{name:?}:["), None);
+    let mut is_first = true;
     loop {
-        let page = policy.admin().kept_devices(person, after.as_ref()).await?;
-        after = page.last().map(|kept| kept.device.id.clone());
-        if !list.page(page.into_iter().map(ExportedDevice::from)).await? {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_requests(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut after: Option<RequestId> = None;
-    loop {
-        let page = policy.requests().kept(person, after.as_ref()).await?;
-        after = page.last().map(|request| request.id.clone());
-        if !list.page(page.into_iter().map(Request::from)).await? {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_recent(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut before: Option<Cursor> = None;
-    loop {
-        let page = policy.requests().recent(person, before, PAGE_MAX).await?;
-        list.page(page.items.into_iter().map(Activity::from)).await?;
-        before = page.next;
-        if before.is_none() {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_seen(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut after: Option<SeenMark> = None;
-    loop {
-        let page = policy.admin().seen_marks(person, after.as_ref()).await?;
-        after = page.last().cloned();
-        if !list.page(page.into_iter().map(ExportedSeen::from)).await? {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_tests(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut after: Option<EventId> = None;
-    loop {
-        let page = policy.admin().kept_tests(person, after.as_ref()).await?;
-        after = page.last().map(|kept| kept.id.clone());
-        if !list.page(page.into_iter().map(ExportedTest::from)).await? {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_notices(policy: &Policy, person: &Person, now: Moment, mut list: List<'_>) -> Result<(), Broken> {
-    let mut before: Option<Cursor> = None;
-    loop {
-        let page = policy.notices().list(person, true, before, PAGE_MAX, now.0).await?;
-        list.page(page.items.into_iter().map(Notice::from)).await?;
-        before = page.next;
-        if before.is_none() {
-            return list.end().await;
-        }
-    }
-}
-
-async fn write_audit(policy: &Policy, person: &Person, mut list: List<'_>) -> Result<(), Broken> {
-    let mut before: Option<Cursor> = None;
-    loop {
-        let page = policy.admin().trail_of(person, before).await?;
-        list.page(page.items.into_iter().map(Entry::from)).await?;
-        before = page.next;
-        if before.is_none() {
-            return list.end().await;
-        }
-    }
-}
-
-/// A member that is a list.
-struct List<'a> {
-    name: &'static str,
-    pieces: &'a Pieces,
-    text: String,
-    first: bool,
-}
-
-impl<'a> List<'a> {
-    fn begin(name: &'static str, pieces: &'a Pieces) -> Self {
-        Self { name, pieces, text: String::new(), first: true }
-    }
-
-    /// Writes a page. Returns whether another one is to be read: this one was full.
-    async fn page<T: Serialize>(&mut self, items: impl Iterator<Item = T>) -> Result<bool, Broken> {
-        let mut count = 0;
+        let (items, next) = read(place).await?;
         for item in items {
-            let before = if self.first { format!(",{:?}:[", self.name) } else { ",".to_owned() };
-            self.text.push_str(&before);
-            self.text.push_str(&serde_json::to_string(&item)?);
-            (self.first, count) = (false, count + 1);
+            if !std::mem::take(&mut is_first) {
+                text.push(',');
+            }
+            text.push_str(&serde_json::to_string(&item)?);
         }
-        send(self.pieces, std::mem::take(&mut self.text)).await?;
-        Ok(count == PAGE_MAX)
-    }
-
-    async fn end(self) -> Result<(), Broken> {
-        let text = if self.first { format!(",{:?}:[]", self.name) } else { "]".to_owned() };
-        send(self.pieces, text).await
+        place = next;
+        if place.is_none() {
+            text.push(']');
+            return send(pieces, text).await;
+        }
+        send(pieces, std::mem::take(&mut text)).await?;
     }
 }
 
@@ -361,6 +317,9 @@ impl From<EnoughExports> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -370,8 +329,37 @@ mod tests {
         for _ in 0..PIECES {
             assert!(send(&pieces, "piece".to_owned()).await.is_ok());
         }
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         assert!(matches!(send(&pieces, "piece".to_owned()).await, Err(Broken::Slow)));
         assert_eq!(began.elapsed(), PIECE_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_for_ever_is_not_waited_for() {
+        // Each piece is read just in time, and there is no end of them: ten minutes, what waits to be read, and then no end but an error.
+        let (pieces, written) = channel(PIECES);
+        let began = Instant::now();
+        let writing = async move {
+            let endless = async {
+                loop {
+                    send(&pieces, "piece".to_owned()).await?;
+                }
+            };
+            hand_out(endless, &pieces).await;
+            began.elapsed()
+        };
+        let reading = async {
+            let mut body = body(written).into_data_stream();
+            loop {
+                tokio::time::sleep(PIECE_MAX - Duration::from_secs(1)).await;
+                match body.next().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => return "broken off",
+                    None => return "whole",
+                }
+            }
+        };
+        let both = tokio::time::timeout(2 * WHOLE_MAX, async { tokio::join!(writing, reading) });
+        assert_eq!(both.await, Ok((WHOLE_MAX, "broken off")));
     }
 }

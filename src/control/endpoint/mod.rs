@@ -54,7 +54,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(others::reset))
         .routes(routes!(others::ticket))
         .routes(routes!(erasure::erase, export::export))
-        .routes(routes!(lifecycle::lifecycle))
+}
+
+/// Those of operators, who span workspaces.
+pub(super) fn of_operators() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(lifecycle::lifecycle))
 }
 
 /// Those of phones, whose key says who they are.

@@ -8,14 +8,15 @@ use utoipa::ToSchema;
 use super::devices::{Promoted, Reported, seen};
 use crate::control::condition::{IfMatch, Tag};
 use crate::control::courier::carry;
-use crate::control::input::Body;
-use crate::control::phone::{Carried, Phone, named, signed_by, statement_refused};
+use crate::control::input::{Body, Named};
+use crate::control::phone::{Carried, Phone, is_its_own, named, statement_refused, take_room_of};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
-use crate::people::DeviceState;
+use crate::event::WorkspaceId;
 use crate::people::enrolment::RollRefusal;
-use crate::people::signed::{self, Signed, Statement, Unchecked};
+use crate::people::signed::{self, Flaw, Signed, Statement, Unchecked};
+use crate::people::{AnswerRefusal, DeviceState};
 use crate::store::{Keyed, PromotedBy};
 
 /// The phone after its report.
@@ -77,17 +78,38 @@ pub(in crate::control) struct KeyRolled {
     thumbprint: String,
 }
 
-/// A statement that counts, and whose it is: read, then verified with the key that the store has, then given the phone's room.
-pub(super) async fn stated<S: Statement>(
-    api: &Api,
-    workspace: &crate::event::WorkspaceId,
-    jws: &str,
-) -> Result<(Signed<S>, Keyed), Problem> {
+/// A statement that a phone's key made, whatever else is wrong with either.
+pub(super) struct Stated<S> {
+    pub(super) verified: Result<Signed<S>, Flaw>,
+    pub(super) keyed: Keyed,
+}
+
+impl<S> Stated<S> {
+    /// Believes it, if the phone is in use.
+    pub(super) fn believe(self) -> Result<(Signed<S>, Keyed), Problem> {
+        let Self { verified, keyed } = self;
+        match verified {
+            Ok(signed) if !keyed.enrolled.retired => Ok((signed, keyed)),
+            Ok(_) => Err(AnswerRefusal::UnknownDevice.into()),
+            Err(flaw) => Err(refused(&keyed, flaw)),
+        }
+    }
+}
+
+/// Reads a statement and verifies it with the key that the store has. Room for it is the caller's to take.
+pub(super) async fn stated<S: Statement>(api: &Api, workspace: &WorkspaceId, jws: &str) -> Result<Stated<S>, Problem> {
     let statement = Unchecked::<S>::read(jws).map_err(statement_refused)?;
-    let keyed = named(api, workspace, statement.device(), |keyed| !keyed.enrolled.retired).await?;
-    let keyed = keyed.ok_or(crate::people::AnswerRefusal::UnknownDevice)?;
+    let Some(keyed) = named(api, workspace, statement.device()).await? else {
+        api.unproved().count();
+        return Err(AnswerRefusal::UnknownDevice.into());
+    };
     let verified = statement.verify(&keyed.key, &api.config().devices.public_url);
-    Ok((signed_by(api, &keyed, verified, statement_refused)?, keyed))
+    if is_its_own(api, &verified) { Ok(Stated { verified, keyed }) } else { Err(refused(&keyed, Flaw::Signature)) }
+}
+
+/// Whoever shows a statement of a retired phone's is told no more than of a phone that never was.
+fn refused(keyed: &Keyed, flaw: Flaw) -> Problem {
+    if keyed.enrolled.retired { AnswerRefusal::UnknownDevice.into() } else { statement_refused(flaw) }
 }
 
 /// Report
@@ -173,7 +195,7 @@ pub(in crate::control) async fn vouch(
     phone: Phone,
     Body(SignedText { jws }): Body<SignedText>,
 ) -> Result<Json<Promoted>, Problem> {
-    let (word, _) = stated::<signed::Promotion>(&api, &phone.person.workspace, &jws).await?;
+    let (word, _) = stated::<signed::Promotion>(&api, &phone.person.workspace, &jws).await?.believe()?;
     if word.device != phone.device || word.says.person != phone.person {
         return Err(statement_refused(signed::Flaw::Subject));
     }
@@ -193,15 +215,17 @@ pub(in crate::control) async fn vouch(
         (status = 409, description = "The new key is not new, or is another one than the proof's.")))]
 pub(in crate::control) async fn roll(
     State(api): State<Api>,
-    crate::control::input::Named(workspace): crate::control::input::Named<String>,
+    Named(workspace): Named<String>,
     carried: Carried,
     Body(SignedText { jws }): Body<SignedText>,
 ) -> Result<Json<KeyRolled>, Problem> {
     let unknown = || Problem::from(RollRefusal::UnknownDevice);
-    let workspace = crate::event::WorkspaceId::new(workspace).map_err(|_| unknown())?;
-    let (roll, keyed) = stated::<signed::KeyRoll>(&api, &workspace, &jws).await?;
+    let workspace = WorkspaceId::new(workspace).map_err(|_| unknown())?;
+    let stated = stated::<signed::KeyRoll>(&api, &workspace, &jws).await?;
+    take_room_of(&api, &stated.keyed)?;
+    let (roll, keyed) = stated.believe()?;
     if roll.says.person != keyed.person {
-        return Err(statement_refused(signed::Flaw::Subject));
+        return Err(statement_refused(Flaw::Subject));
     }
     // Its key may be just made, and anybody's: so it comes after the statement of the key that counts.
     let proof = carried.answering(&api, None).await?;

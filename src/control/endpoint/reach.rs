@@ -160,7 +160,7 @@ pub(in crate::control) async fn unreached(
 ) -> Result<Json<UnreachedPage>, Problem> {
     member.require(Action::ReadReach, Target::Workspace)?;
     let kind = kind(&type_name)?;
-    let _turn = api.counts().look().await?;
+    let _turn = api.counts().look(&member.workspace).await?;
     let (found, next) = api.policy().admin().unreached((&member.workspace, kind), only, after, limit).await?;
     let shown = |person: store::UnreachedPerson| UnreachedPerson {
         user: person.user.as_str().to_owned(),

@@ -3,8 +3,9 @@
 //! The point: a phone that is woken in the background has no sign-in, so its key alone says who calls: a proof in the header `DPoP`
 //! (RFC 9449), made for this method and address, a moment ago, and used once. [`Phone`] exists only for a proof that held. The order is the
 //! point, too: first the signature, then room, and only then is anything written, so that nobody writes who has no key, and no phone more
-//! than its room allows. It deliberately lets no retired phone in. [`AnyPhone`] may have been retired within a day, or its person erased: a
-//! person whose phones were all taken out of use can still say with one of them that it was not them.
+//! than its room allows. It deliberately lets no retired phone in; one whose key still signs takes its own room, so that apps that go on
+//! asking are not taken for people who make up names. [`AnyPhone`] may have been retired within a day, or its person erased: a person whose
+//! phones were all taken out of use can still say with one of them that it was not them.
 //!
 //! It fails with 401. A phone that is unknown, retired or of another workspace gets one answer. A wrong signature in the name of a phone that
 //! is there gets another, so that an app can tell a mistake of its own from the end of its enrolment; names are random UUIDs, so whoever
@@ -20,9 +21,9 @@ use axum::response::{IntoResponse, Response};
 
 pub(super) use self::refused::{sign_in_too_old, statement_refused};
 
-use super::gate::{busy, room_for};
+use super::gate::{busy, take_room};
 use super::problem::Problem;
-use super::rate::{Deaf, RoomOf};
+use super::rate::{RateKey, TooManyUnproved};
 use super::sessions::workspace_of;
 use super::state::Api;
 use crate::event::{DeviceId, WorkspaceId};
@@ -88,36 +89,27 @@ async fn spend(api: &Api, proof: &Proof) -> Result<(), Problem> {
     if api.policy().devices().spend(proof).await? { Ok(()) } else { Err(used_before()) }
 }
 
-/// The phone of that name with its key, if it `counts`. Names are anybody's to make up, so it is looked for only while few were.
-pub(super) async fn named(
-    api: &Api,
-    workspace: &WorkspaceId,
-    device: &DeviceId,
-    counts: impl Fn(&Keyed) -> bool,
-) -> Result<Option<Keyed>, Problem> {
-    api.strangers().listen(workspace, device).map_err(|Deaf| busy())?;
-    let keyed = api.policy().devices().keyed(workspace, device).await?.filter(|keyed| counts(keyed));
-    if keyed.is_none() {
-        api.strangers().failed();
-    }
-    Ok(keyed)
+/// The phone of that name with its key. Names are anybody's to make up, so it is looked for only while few were.
+pub(super) async fn named(api: &Api, workspace: &WorkspaceId, device: &DeviceId) -> Result<Option<Keyed>, Problem> {
+    api.unproved().admit(workspace, device).map_err(|TooManyUnproved| busy())?;
+    Ok(api.policy().devices().keyed(workspace, device).await?)
 }
 
-/// What became of a signature that the phone is said to have made. Where its key did make it, room is taken of the phone's own, whatever else
-/// is wrong; where it did not, of what strangers have together.
-pub(super) fn signed_by<T>(
-    api: &Api,
-    keyed: &Keyed,
-    verified: Result<T, Flaw>,
-    refused: impl FnOnce(Flaw) -> Problem,
-) -> Result<T, Problem> {
-    if let Err(Flaw::Signature) = verified {
-        api.strangers().failed();
-    } else {
-        api.strangers().known(&keyed.person.workspace, &keyed.device);
-        room_for(api, &RoomOf::Phone(keyed.person.clone(), keyed.device.clone()))?;
+/// Whether a signature that is said to be a phone's was made by its key. One that was not counts among what nobody proved.
+pub(super) fn is_its_own<T>(api: &Api, verified: &Result<T, Flaw>) -> bool {
+    let is_forged = matches!(verified, Err(Flaw::Signature));
+    if is_forged {
+        api.unproved().count();
     }
-    verified.map_err(refused)
+    !is_forged
+}
+
+/// Takes the room of a phone that signed for this call, whatever else is wrong with it.
+pub(super) fn take_room_of(api: &Api, Keyed { person, device, enrolled, .. }: &Keyed) -> Result<(), Problem> {
+    if !enrolled.retired {
+        api.unproved().proved(&person.workspace, device);
+    }
+    take_room(api, &RateKey::Phone(person.clone(), device.clone()))
 }
 
 fn read(api: &Api, headers: &HeaderMap) -> Result<UncheckedProof, Problem> {
@@ -138,8 +130,11 @@ impl FromRequestParts<Api> for Phone {
             return Ok(phone.clone());
         }
         let named = Named::read(parts, api).await?;
-        let keyed = named.look(api, |keyed| !keyed.enrolled.retired).await?.ok_or_else(unknown_phone)?;
-        let phone = named.prove(parts, api, keyed).await?;
+        let phone = match named.look(api).await? {
+            Some(keyed) if keyed.enrolled.retired => return Err(named.refuse_retired(parts, api, &keyed)),
+            Some(keyed) => named.prove(parts, api, keyed).await?,
+            None => return Err(nobody(api)),
+        };
         parts.extensions.insert(phone.clone());
         Ok(phone)
     }
@@ -154,8 +149,9 @@ impl FromRequestParts<Api> for AnyPhone {
         }
         let (named, now) = (Named::read(parts, api).await?, api.now());
         let lives = |keyed: &Keyed| keyed.retired_at.is_none_or(|at| now.since(at) <= RETIRED_KEY_LIFE);
-        let phone = match named.look(api, lives).await? {
-            Some(keyed) => Self::Known(named.prove(parts, api, keyed).await?),
+        let phone = match named.look(api).await? {
+            Some(keyed) if lives(&keyed) => Self::Known(named.prove(parts, api, keyed).await?),
+            Some(keyed) => return Err(named.refuse_retired(parts, api, &keyed)),
             None => named.prove_erased(parts, api).await?,
         };
         parts.extensions.insert(phone.clone());
@@ -178,29 +174,44 @@ impl Named {
         Ok(Self { proof, workspace, device })
     }
 
-    async fn look(&self, api: &Api, counts: impl Fn(&Keyed) -> bool) -> Result<Option<Keyed>, Problem> {
-        named(api, &self.workspace, &self.device, counts).await
+    async fn look(&self, api: &Api) -> Result<Option<Keyed>, Problem> {
+        named(api, &self.workspace, &self.device).await
     }
 
     /// The phone, if the proof is by its key.
     async fn prove(self, parts: &Parts, api: &Api, keyed: Keyed) -> Result<Phone, Problem> {
-        let made_for = (parts.method.as_str(), parts.uri.path());
-        let verified = verify(api, self.proof, &keyed.key, made_for, None);
-        let proof = signed_by(api, &keyed, verified, |flaw| bad_proof(api, flaw))?;
+        let verified = self.verify(parts, api, &keyed.key);
+        if is_its_own(api, &verified) {
+            take_room_of(api, &keyed)?;
+        }
+        let proof = verified.map_err(|flaw| bad_proof(api, flaw))?;
         spend(api, &proof).await?;
         let thumbprint = proof.key.thumbprint();
-        Ok(Phone { person: keyed.person, device: self.device, enrolled: keyed.enrolled, thumbprint })
+        Ok(Phone { person: keyed.person, device: keyed.device, enrolled: keyed.enrolled, thumbprint })
+    }
+
+    /// What a retired phone is told, whether or not the proof is by its key: whoever makes up a name does not learn that there was one.
+    fn refuse_retired(self, parts: &Parts, api: &Api, keyed: &Keyed) -> Problem {
+        let verified = self.verify(parts, api, &keyed.key);
+        let room = if is_its_own(api, &verified) { take_room_of(api, keyed) } else { Ok(()) };
+        room.err().unwrap_or_else(unknown_phone)
     }
 
     /// The phone of somebody who was erased, if the proof is by its key.
     async fn prove_erased(self, parts: &Parts, api: &Api) -> Result<AnyPhone, Problem> {
-        let Self { proof, workspace, device } = self;
-        let key = api.policy().devices().erased(&workspace, &device, api.now()).await?.ok_or_else(unknown_phone)?;
-        let verified = verify(api, proof, &key, (parts.method.as_str(), parts.uri.path()), None);
+        let (workspace, device) = (self.workspace.clone(), self.device.clone());
+        let key = api.policy().devices().erased(&workspace, &device, api.now()).await?.ok_or_else(|| nobody(api))?;
+        let verified = self.verify(parts, api, &key);
+        if is_its_own(api, &verified) {
+            take_room(api, &RateKey::ErasedPhone(workspace.clone(), device.clone()))?;
+        }
         let proof = verified.map_err(|flaw| bad_proof(api, flaw))?;
-        room_for(api, &RoomOf::ErasedPhone(workspace.clone(), device.clone()))?;
         spend(api, &proof).await?;
         Ok(AnyPhone::Erased { workspace, device })
+    }
+
+    fn verify(self, parts: &Parts, api: &Api, key: &DeviceKey) -> Result<Proof, Flaw> {
+        verify(api, self.proof, key, (parts.method.as_str(), parts.uri.path()), None)
     }
 }
 
@@ -247,6 +258,12 @@ fn bad_proof(api: &Api, flaw: Flaw) -> Problem {
 fn used_before() -> Problem {
     let detail = "This proof was used before. The app must make a new one for each request.";
     Problem::new(StatusCode::UNAUTHORIZED, "proof-used", "Proof used", detail)
+}
+
+/// There is no phone of the name that somebody called in.
+fn nobody(api: &Api) -> Problem {
+    api.unproved().count();
+    unknown_phone()
 }
 
 /// Never enrolled, retired, or enrolled in another workspace: whoever asks is not told which.

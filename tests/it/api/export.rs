@@ -11,6 +11,8 @@ use crate::support::SOON;
 
 const PATH: &str = "/v1/workspaces/acme/users/ada/data";
 
+const OF_JONAS: &str = "/v1/workspaces/acme/users/jonas/data";
+
 const LISTS: [&str; 8] = ["preferences", "devices", "requests", "recent", "seen", "tests", "notices", "audit"];
 
 fn lengths(body: &Value) -> [usize; 8] {
@@ -55,31 +57,38 @@ over_both! {
         assert_eq!((lengths(&nobody), &nobody["role"]), ([0, 0, 0, 0, 0, 0, 0, 1], &Value::Null));
     }
 
-    /// Somebody's data is handed out a few times in an hour, and everybody else's besides.
+    /// Somebody has a person's data a few times in an hour, and everybody else's besides; the person has as many of their own.
     async fn a_few_times_in_an_hour(policy: Policy) {
         let served = Served::new(policy).await;
         for _ in 0..10 {
-            assert_eq!(served.get("owner", PATH).await.status, 200);
+            assert_eq!(served.get("owner", OF_JONAS).await.status, 200);
         }
-        let enough = served.get("owner", PATH).await;
+        let enough = served.get("owner", OF_JONAS).await;
         assert_eq!((enough.status, enough.problem(), enough.header("retry-after")), (429, "enough-exports", "600"));
-        assert_eq!(served.get("owner", "/v1/workspaces/acme/users/jonas/data").await.status, 200);
+        assert_eq!(served.get("owner", PATH).await.status, 200);
+        assert_eq!(served.get("user", OF_JONAS).await.status, 200);
     }
 
-    /// An export that nobody reads keeps its place among the requests: it is one of those that are answered at once, until it ends.
-    async fn an_export_keeps_its_place(policy: Policy, place: &Place) {
+    /// Exports that nobody reads take no request's place. One caller has two of them at once, and keeps nobody else from theirs.
+    async fn an_export_takes_no_requests_place(policy: Policy, place: &Place) {
         const MUCH: &str = "INSERT INTO activity (workspace, user_id, at, what, type, event, device, reason)
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
             SELECT 'acme', 'ada', i, 'delivered', 'otp_received', 'e' || CAST(i AS text), 'd1', 'LONG' FROM n";
         place.execute(&MUCH.replace("LONG", &"long".repeat(100))).await;
         let served = Served::with(policy, |api| api.in_flight_max = 1).await;
         let token = served.sandbox.issuer().token("owner").unwrap();
-        let reading = served.http.get(format!("{}{PATH}", served.url)).bearer_auth(token).send().await.unwrap();
-        assert_eq!(reading.status(), 200);
-        let busy = served.get("owner", "/v1/me").await;
-        assert_eq!((busy.status, busy.problem()), (503, "busy"));
-        drop(reading);
-        until("its place", SOON, async || (served.get("owner", "/v1/me").await.status == 200).then_some(())).await;
+        let read = async || {
+            let reading = served.http.get(format!("{}{PATH}", served.url)).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(reading.status(), 200);
+            reading
+        };
+        let unread = [read().await, read().await];
+        let busy = served.get("owner", PATH).await;
+        assert_eq!((busy.status, busy.problem(), busy.header("retry-after")), (503, "busy", "1"));
+        assert_eq!(served.get("owner", "/v1/me").await.status, 200);
+        assert_eq!(served.get("user", OF_JONAS).await.status, 200);
+        drop(unread);
+        until("a turn", SOON, async || (served.get("owner", PATH).await.status == 200).then_some(())).await;
     }
 
     /// More than a page of anything is handed out whole.

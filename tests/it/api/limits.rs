@@ -43,15 +43,17 @@ over_both! {
         assert_eq!(served.call("PUT", OTP).bytes("x").answer().await.problem(), "no-token");
     }
 
-    /// One person's calls are bounded, told when to come again, and nobody else waits for them.
-    async fn calls_of_one_person(policy: Policy) {
+    /// One session's calls are bounded, told when to come again, and nobody else waits for them.
+    async fn calls_of_one_session(policy: Policy) {
         let served = Served::with(policy, |api| (api.requests_per_minute, api.requests_burst) = (1, 3)).await;
+        let session = format!("Bearer {}", served.sandbox.issuer().token("user").unwrap());
+        let get = async |path| served.call("GET", path).header("authorization", &session).answer().await;
         let mut statuses = Vec::new();
         for _ in 0..5 {
-            statuses.push(served.get("user", "/v1/me").await.status);
+            statuses.push(get("/v1/me").await.status);
         }
         assert_eq!(statuses, [200, 200, 200, 429, 429]);
-        let refused = served.get("user", "/v1/workspaces/acme/me/preferences").await;
+        let refused = get("/v1/workspaces/acme/me/preferences").await;
         assert_eq!((refused.status, refused.problem()), (429, "too-many-requests"));
         assert!((50..=60).contains(&refused.header("retry-after").parse::<u32>().unwrap()), "{:?}", refused.headers);
         assert_eq!(served.get("owner", "/v1/me").await.status, 200);

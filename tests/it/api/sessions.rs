@@ -81,6 +81,19 @@ over_both! {
         assert_eq!(served.call_as("owner", "GET", &path).status().await, 200);
     }
 
+    /// Whoever stole a session that goes on may call with it as often as one session may, and the person's other sessions are answered.
+    async fn a_stolen_session_starves_nobody(policy: Policy) {
+        let served = Served::with(policy, |api| (api.requests_per_minute, api.requests_burst) = (1, 3)).await;
+        let stolen = served.token_of("owner", json!({"iat": SystemClock.now().as_secs() - 2}));
+        let path = format!("{W}/me/devices");
+        let mut statuses = Vec::new();
+        for _ in 0..9 {
+            statuses.push(served.call("GET", &path).header("authorization", &stolen).status().await);
+        }
+        assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429, 429]);
+        assert_eq!(served.call_as("owner", "GET", &path).status().await, 200);
+    }
+
     /// A deletion that was cut short is said again, with the token that said it first: nothing of an operator's ended with the workspace.
     async fn an_operator_says_it_again(policy: Policy) {
         let served = Served::new(policy).await;

@@ -1,9 +1,10 @@
 //! Who has no key, or no room: what they may make the service do, which is to look, a bounded number of times, and never to write.
 use serde_json::json;
 use watchbell::event::DeviceId;
-use watchbell::people::signed::KEY_TYPE;
+use watchbell::people::signed::{DECISION_TYPE, KEY_TYPE};
 use watchbell::store::Policy;
 
+use super::phones::asks;
 use super::support::Served;
 use crate::people::phones::Phone;
 use crate::store_support::{Place, over_both};
@@ -69,6 +70,58 @@ over_both! {
         }
     }
 
+    /// Whoever reads what upstream hears shows a phone's answer again, there and at the address of what is open: the phone answers all the same.
+    async fn an_old_answer_takes_no_room(policy: Policy) {
+        let served = Served::with(policy.clone(), |api| {
+            (api.requests_per_minute, api.requests_burst, api.devices.answer_wait_ms) = (1, 8, 0);
+        });
+        let served = served.await;
+        let phone = served.approver().await;
+        asks(&policy, "e1").await;
+        let address = |event: &str| format!("{W}/phone/requests/identity_verification/{event}/answer");
+        let about = json!({"type": "identity_verification", "event": "e1", "verb": "approve"});
+        let read = phone.statement_for(&served.url, "jonas", DECISION_TYPE, &about);
+        assert_eq!(served.call("POST", &address("e1")).json(&read).status().await, 202);
+        asks(&policy, "e2").await;
+        let mut shown = Vec::new();
+        for event in ["e1", "e2"].repeat(6) {
+            shown.push(served.call("POST", &address(event)).json(&read).status().await);
+        }
+        assert_eq!(shown, [202, 422, 202, 422, 202, 422, 202, 422, 429, 429, 429, 429]);
+        assert_eq!(served.answers(&phone, "e2", "approve").await.status, 202);
+        assert_eq!(served.by_phone(&phone, "GET", &format!("{W}/phone/requests")).status().await, 200);
+        let again = served.answers(&phone, "e2", "approve").await;
+        assert_eq!((again.status, again.problem()), (429, "too-many-requests"), "who asks again waits, too");
+    }
+
+    /// An app whose phone was retired goes on asking, with its key and with old answers: it is told so, takes its own room, and is none of those
+    /// who make up names. Whoever has another key is, and is told the same.
+    async fn a_retired_phone_is_no_stranger(policy: Policy) {
+        let served = Served::with(policy, |api| {
+            (api.requests_per_minute, api.requests_burst, api.unproved_per_minute) = (1, 8, 3);
+        });
+        let served = served.await;
+        let phone = served.approver().await;
+        assert_eq!(served.call_as("admin", "POST", &format!("{W}/users/jonas/devices/reset")).status().await, 200);
+        let path = format!("{W}/phone/requests");
+        let ask = async |phone: &Phone| served.by_phone(phone, "GET", &path).answer().await.problem().to_owned();
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            told.push(ask(&phone).await);
+        }
+        // Two of its eight calls said that a push had come, and asked to be promoted.
+        assert_eq!(told[..6].to_vec(), vec!["unknown-phone"; 6]);
+        assert_eq!(told[6..].to_vec(), vec!["too-many-requests"; 3]);
+        for _ in 0..5 {
+            assert_eq!(served.answers(&phone, "e1", "deny").await.problem(), "unknown-phone");
+        }
+        let nobody = Phone { id: Some(DeviceId::new("nobody").unwrap()), ..Phone::new("x") };
+        let impostor = Phone { id: phone.id.clone(), ..Phone::new("x") };
+        let told = [ask(&nobody).await, ask(&impostor).await, served.answers(&impostor, "e1", "deny").await.problem().to_owned()];
+        assert_eq!(told, ["unknown-phone", "unknown-phone", "unknown-phone"]);
+        assert_eq!([ask(&nobody).await, ask(&nobody).await], ["unknown-phone", "busy"]);
+    }
+
     /// Names of phones that are made up, and signatures that are, are looked at so many times. Then a phone that proved itself here is let in
     /// all the same; any other is told to wait.
     async fn made_up_names_are_looked_at_so_many_times(policy: Policy) {
@@ -84,7 +137,7 @@ over_both! {
         let expected = ["bad-proof", "unknown-phone", "unknown-phone", "unknown-phone", "busy", "busy"];
         assert_eq!(told, expected);
         let statement = json!({"type": "identity_verification", "event": "e1", "verb": "deny"});
-        let statement = of_nobody(9).statement_for(&served.url, "jonas", watchbell::people::signed::DECISION_TYPE, &statement);
+        let statement = of_nobody(9).statement_for(&served.url, "jonas", DECISION_TYPE, &statement);
         let answer = format!("{path}/identity_verification/e1/answer");
         let busy = served.call("POST", &answer).json(&statement).answer().await;
         assert_eq!((busy.status, busy.problem(), busy.header("retry-after")), (503, "busy", "1"));
