@@ -24,9 +24,9 @@ pub(in crate::control) struct Erased {
 ///
 /// Removes preferences, devices, requests and what happened to notifications. What awaits their answer is cancelled, and upstream hears
 /// of it. The audit trail stays: it has ids only. The person's phones are told, their keys never count again, and whoever is signed in as
-/// them has to sign in again. Everybody may erase themselves, with a sign-in as fresh as `api.devices.sign_in_max_age_s` says (the token's `auth_time`); those who
-/// administer the workspace are told of that. Owners may erase anybody, super admins everybody but owners. Somebody of whom nothing is
-/// kept is erased all the same.
+/// them has to sign in again. Everybody may erase themselves, with a sign-in as fresh as `api.devices.sign_in_max_age_s` says (the token's
+/// `auth_time`); those who administer the workspace are told of that. Owners may erase anybody, super admins everybody but owners. Somebody
+/// of whom nothing is kept is erased all the same.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/data", tag = "People",
     responses((status = 200, description = "Nothing is kept of the person.", body = Erased)))]
 pub(in crate::control) async fn erase(

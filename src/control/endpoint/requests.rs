@@ -14,9 +14,7 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{DeviceId, NotificationType};
-use crate::people::{
-    self, Cursor, Decision, Ending, Happening, Page, PendingCursor, Person, RequestDetail, RequestId, Verb,
-};
+use crate::people::{self, Cursor, Decision, Ending, Happening, Page, PendingCursor, Person, RequestId, Verb};
 
 /// What awaits your answer.
 #[derive(Serialize, ToSchema)]
@@ -42,7 +40,7 @@ pub(in crate::control) struct Request {
     number_required: bool,
     /// What to show; absent for one that was cancelled before it was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Detail>,
+    detail: Option<RequestDetail>,
     /// How it ended; absent while it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Ended>,
@@ -52,7 +50,7 @@ pub(in crate::control) struct Request {
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are those of event.proto, which says what they are")]
-pub(in crate::control) enum Detail {
+pub(in crate::control) enum RequestDetail {
     IdentityVerification {
         application: String,
         reason: String,
@@ -125,7 +123,7 @@ impl From<people::Request> for Request {
             occurred_at: Moment(found.occurred_at),
             expires_at: Moment(found.expires_at),
             number_required: found.number_required,
-            detail: found.detail.map(Detail::from),
+            detail: found.detail.map(RequestDetail::from),
             ended: found.ending.map(Ended::from),
         }
     }
@@ -138,10 +136,10 @@ impl From<Page<people::Request, PendingCursor>> for Pending {
     }
 }
 
-impl From<RequestDetail> for Detail {
-    fn from(detail: RequestDetail) -> Self {
+impl From<people::RequestDetail> for RequestDetail {
+    fn from(detail: people::RequestDetail) -> Self {
         match detail {
-            RequestDetail::IdentityVerification {
+            people::RequestDetail::IdentityVerification {
                 application,
                 reason,
                 ip_address,
@@ -158,7 +156,7 @@ impl From<RequestDetail> for Detail {
                 new_location,
                 new_device,
             },
-            RequestDetail::TrustedDevice {
+            people::RequestDetail::TrustedDevice {
                 device_name,
                 device_kind,
                 browser,
