@@ -75,14 +75,15 @@ pub fn decode_seen(payload: &[u8]) -> Option<Seen> {
     Some(Seen { person, kind, event, device, at })
 }
 
-/// What an ending is to the person and to upstream. A phone that its person made quiet is not told upstream: others ring.
+/// What an ending is to the person and to upstream. One phone that its person made quiet is not told upstream, because another one rings;
+/// that all of them are is.
 fn meaning(outcome: &wire::Outcome) -> Option<(Happening, Option<NoticeKind>)> {
     Some(match outcome.ending() {
         wire::Ending::Unspecified => return None,
         wire::Ending::Accepted => (Happening::Delivered, None),
         wire::Ending::Suppressed => {
             let notice = match outcome.reason.as_str() {
-                "muted_by_user" => Some(NoticeKind::Muted),
+                "muted_by_user" | "all_devices_quiet" => Some(NoticeKind::Muted),
                 "disabled_by_workspace" => Some(NoticeKind::Disabled),
                 "fatigue_guard" => Some(NoticeKind::Guard),
                 _ => None,
@@ -100,6 +101,7 @@ fn meaning(outcome: &wire::Outcome) -> Option<(Happening, Option<NoticeKind>)> {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
+    use crate::policy::Suppression;
 
     fn outcome(ending: wire::Ending, reason: &str) -> wire::Outcome {
         wire::Outcome {
@@ -130,6 +132,7 @@ mod tests {
             (E::Suppressed, "disabled_by_workspace", Happening::Suppressed, Some(NoticeKind::Disabled)),
             (E::Suppressed, "fatigue_guard", Happening::Suppressed, Some(NoticeKind::Guard)),
             (E::Suppressed, "quiet_device", Happening::Suppressed, None),
+            (E::Suppressed, Suppression::AllDevicesQuiet.name(), Happening::Suppressed, Some(NoticeKind::Muted)),
             (E::Suppressed, "withdrawn", Happening::Suppressed, None),
             (E::Expired, "deadline", Happening::Undelivered, Some(NoticeKind::Undeliverable)),
             (E::TokenInvalid, "Unregistered", Happening::Undelivered, Some(NoticeKind::Undeliverable)),

@@ -164,7 +164,7 @@ impl ClosedReason {
 /// What upstream may want to tell the person before the request is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoticeKind {
-    /// The person muted the type.
+    /// The person muted the type, or made all their devices quiet.
     Muted,
     /// The workspace disabled the type.
     Disabled,

@@ -216,7 +216,7 @@ impl<S: PolicySource, P: PushProvider, F: Forwarder, C: Clock> Pipeline<S, P, F,
         let verdict = match (job.kind, &device) {
             (PushKind::Withdraw, Ok(device)) => plan::withdrawal_verdict(kind, workspace, user, device),
             (PushKind::Show, Ok(device)) => plan::verdict(kind, workspace, user, resolved.withdrawn)
-                .or_else(|| plan::device_verdict(kind, workspace, device)),
+                .or_else(|| plan::job_verdict(kind, workspace, user, device)),
             (PushKind::Show | PushKind::Withdraw, Err(_)) => plan::verdict(kind, workspace, user, resolved.withdrawn),
             // A notice is about the person's own security: no setting, no preference and no quiet phone keeps it from showing.
             (PushKind::Notice, Ok(_) | Err(_)) => None,

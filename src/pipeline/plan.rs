@@ -39,12 +39,20 @@ pub(super) fn plan<'a>(event: &'a Event, resolved: &'a Resolved) -> Vec<Step<'a>
         match verdict(event.kind(), &resolved.workspace, entry, resolved.withdrawn) {
             Some(ending) => steps.push(step(Planned::End(ending))),
             None if entry.device_count() == 0 => steps.push(step(Planned::End(Ending::NoDevice))),
-            None => steps.extend(entry.devices().map(|device| {
-                step(match device_verdict(event.kind(), &resolved.workspace, &device) {
-                    None => Planned::Send(device),
-                    Some(ending) => Planned::Silent(device, ending),
-                })
-            })),
+            None => {
+                let first = steps.len();
+                steps.extend(entry.devices().map(|device| {
+                    step(match device_verdict(event.kind(), &resolved.workspace, &device) {
+                        None => Planned::Send(device),
+                        Some(ending) => Planned::Silent(device, ending),
+                    })
+                }));
+                // Where no device rings it is the person who is not reached, and upstream hears of that.
+                if steps[first..].iter().all(|step| matches!(step.planned, Planned::Silent(..))) {
+                    steps.truncate(first);
+                    steps.push(step(Planned::End(suppressed(Suppression::AllDevicesQuiet))));
+                }
+            }
         }
     }
     steps
@@ -124,6 +132,18 @@ pub(super) fn withdrawal_verdict(
         Platform::Apns => verdict(kind, workspace, user, false).or_else(|| device_verdict(kind, workspace, device)),
         Platform::Fcm => None,
     }
+}
+
+/// Why a job for this device rings nowhere, if policy lets its owner's devices ring: the device is quiet, or all of them are.
+pub(super) fn job_verdict(
+    kind: NotificationType,
+    workspace: &Workspace,
+    user: &UserEntry,
+    device: &DeviceView<'_>,
+) -> Option<Ending> {
+    let quiet = device_verdict(kind, workspace, device)?;
+    let all = user.devices().all(|device| device_verdict(kind, workspace, &device).is_some());
+    Some(if all { suppressed(Suppression::AllDevicesQuiet) } else { quiet })
 }
 
 /// Why this one device stays as it is, though policy lets its owner's ring.

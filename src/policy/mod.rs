@@ -76,6 +76,8 @@ pub enum Suppression {
     MutedByUser,
     /// The person wants this device to be quiet.
     QuietDevice,
+    /// The person wants each of their devices to be quiet.
+    AllDevicesQuiet,
     /// The event was cancelled or answered meanwhile.
     Withdrawn,
     /// Too many requests rang for the person: see [`Guard`].
@@ -89,6 +91,7 @@ impl Suppression {
             Self::DisabledByWorkspace => "disabled_by_workspace",
             Self::MutedByUser => "muted_by_user",
             Self::QuietDevice => "quiet_device",
+            Self::AllDevicesQuiet => "all_devices_quiet",
             Self::Withdrawn => "withdrawn",
             Self::FatigueGuard => "fatigue_guard",
         }
