@@ -3,11 +3,12 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use watchbell::event::NotificationType::{IdentityVerification, TrustedDevice};
-use watchbell::policy::{Guard, Heard, Ring, Tally};
+use watchbell::policy::{Guard, Heard, Preference, Ring, Tally};
 use watchbell::seam::{Clock as _, PolicySource as _, Ringing, SystemClock};
-use watchbell::store::{Policy, migrate, open};
+use watchbell::store::{Announced, Policy, migrate, open};
 
-use crate::store_support::{AT, Kind, Place, admin, deaf, event, hears, person, until, user, ws};
+use crate::store_redis::tell;
+use crate::store_support::{AT, Kind, Place, admin, deaf, event, hears, person, preference, until, user, ws};
 use crate::support::SOON;
 use crate::support::services::{Redis, shared_redis};
 
@@ -152,6 +153,28 @@ async fn redis_gone_never_stalls() {
     // Without a Redis each process counts for itself.
     let (_place, alone) = Place::open(Kind::Sqlite).await;
     assert!(!alone.counts_together());
+}
+
+/// A Redis that was told to forget its scripts is given them again within the same question: the count goes on where it was, what is written
+/// arrives, and the session stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_redis_forgot() {
+    let redis = Redis::start();
+    let place = behind(&redis.url()).await;
+    let policy = open(&place.config).await.unwrap();
+    let forget = || assert_eq!(tell(&redis.url(), &["SCRIPT", "FLUSH"]), "OK");
+    for request in ["e1", "e2", "e3"] {
+        assert_eq!(ring(&policy, "ada", request, &GUARD).await, Some(Ring::Rings));
+    }
+    forget();
+    assert_eq!(ring(&policy, "ada", "e4", &GUARD).await, Some(Ring::HeldBack { first: true }));
+    forget();
+    hear(&policy, "ada", Heard::Approved, Duration::ZERO, &GUARD).await;
+    assert_eq!(ring(&policy, "ada", "e5", &GUARD).await, Some(Ring::Rings), "the approval was heard");
+    forget();
+    let muted = preference("acme", "ada", IdentityVerification, Preference::Off);
+    assert_eq!(policy.admin().write(&[muted]).await.unwrap(), Announced::Everywhere);
+    assert!(policy.counts_together(), "the session is the same");
 }
 
 /// Of a person who is erased Redis keeps no count either; others' stay.

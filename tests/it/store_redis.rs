@@ -23,7 +23,7 @@ async fn shared() -> Place {
 }
 
 /// One answer of Redis.
-fn tell(url: &str, command: &[&str]) -> String {
+pub fn tell(url: &str, command: &[&str]) -> String {
     let (url, command): (String, Vec<String>) = (url.into(), command.iter().map(ToString::to_string).collect());
     block_on(async move {
         let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();

@@ -87,14 +87,20 @@ pub(super) async fn connect(client: &Client, link: &Arc<Link>, keys: Keys) -> Re
         request.cmd("CLIENT").arg("SETNAME").arg("watchbell").ignore();
         request.cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP").ignore();
         request.query_async::<()>(&mut connection).await?;
-        SCRIPT.load_async(&mut connection).await?;
-        guard::SCRIPT.load_async(&mut connection).await?;
+        load_scripts(&mut connection).await?;
         Ok(Session { id, connection, keys })
     };
     match tokio::time::timeout(patience * 2, prepared).await {
         Ok(done) => done,
         Err(_) => Err(Refused::Unreachable(format!("no answer within {} ms", (patience * 2).as_millis()))),
     }
+}
+
+/// Gives Redis the scripts. Loaded, not only run: from 7.4 on it throws away those that were merely run.
+pub(super) async fn load_scripts(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    SCRIPT.load_async(connection).await?;
+    guard::SCRIPT.load_async(connection).await?;
+    Ok(())
 }
 
 /// Refuses what would not keep the promises: a replica may lag behind its primary without a bound, a cluster tracks by node, an older

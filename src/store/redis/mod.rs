@@ -9,7 +9,8 @@
 //! older version back for that long: give it room.
 //!
 //! Deliberately not trusted: a value without a believable age, a connection that was silent once. One error takes Redis out of use at
-//! once, for everybody, until [`supervise`] has a new connection; until then the store is asked. Nothing here fails a read.
+//! once, for everybody, until [`supervise`] has a new connection; until then the store is asked. One that only forgot its scripts is given
+//! them again. Nothing here fails a read.
 mod clock;
 mod connect;
 mod copy;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisError, Value, pipe};
+use redis::{ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value, pipe};
 use tokio::sync::Notify;
 
 use self::clock::{Exchange, RedisClock};
@@ -255,11 +256,24 @@ impl Link {
     }
 
     /// Sends a request that begins with `TIME`, waits for the answer as long as is allowed, and takes note of the time. Returns the other
-    /// answers.
+    /// answers. What a request asks may be asked twice.
     async fn exchange(&self, session: &Session, request: &redis::Pipeline) -> Option<(Exchange, Vec<Value>)> {
         let began = self.caches.now();
         let mut connection = session.connection.clone();
-        let answer = tokio::time::timeout(self.timeout, request.query_async::<Vec<Value>>(&mut connection)).await;
+        let asked = async {
+            match request.query_async::<Vec<Value>>(&mut connection).await {
+                // Boxed: nearly no request needs room for it.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    Box::pin(async {
+                        connect::load_scripts(&mut connection).await?;
+                        request.query_async(&mut connection).await
+                    })
+                    .await
+                }
+                answered => answered,
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, asked).await;
         let ended = self.caches.now();
         let parsed = match answer {
             Ok(Ok(answers)) => parse(began, ended, answers).map_err(|error| error.to_string()),
