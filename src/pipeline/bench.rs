@@ -44,6 +44,7 @@ impl Bench {
         let (clock, lease) = (FakeClock::new(), FakeLease::new("otp-received"));
         let texts = Texts::load().unwrap();
         policy.forwarder.set(Arc::clone(&forwarder)).ok();
+        policy.clock.set(clock.clone()).ok();
         let flow = Pipeline::new(
             Arc::clone(&policy),
             Arc::clone(&provider),

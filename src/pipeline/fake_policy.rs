@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::fakes::{FakeForwarder, FakeLease, NOW, user};
+use super::fakes::{FakeClock, FakeForwarder, FakeLease, NOW, user};
 use crate::event::{EventId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::policy::{Guard, Heard, Ring, Tally, User, UserEntry, Workspace};
-use crate::seam::{DeadToken, LeaseState, PolicySource, Query, Removal, Resolved, Ringing, Unavailable};
+use crate::seam::{Clock as _, DeadToken, LeaseState, PolicySource, Query, Removal, Resolved, Ringing, Unavailable};
 
 /// A policy store in memory.
 #[derive(Default)]
@@ -30,6 +30,8 @@ pub(crate) struct FakePolicy {
     pub(crate) fences: OnceLock<Arc<FakeLease>>,
     /// What rang, by person, where all processes count together; none of them does otherwise.
     pub(crate) common: Mutex<Option<HashMap<String, Tally>>>,
+    /// By what the common count measures its windows.
+    pub(crate) clock: OnceLock<FakeClock>,
     /// The common count answers nobody.
     pub(crate) speechless: AtomicBool,
     /// Whose forwards are looked at when a withdrawal is remembered.
@@ -58,6 +60,10 @@ impl FakePolicy {
             true => Err(Unavailable { what: "policy store", why: "the test says so".into() }),
             false => Ok(()),
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.get().map_or(NOW, |clock| clock.now())
     }
 
     fn workspace(&self) -> Arc<Workspace> {
@@ -119,13 +125,15 @@ impl PolicySource for Arc<FakePolicy> {
         let request = BuildHasherDefault::<DefaultHasher>::default().hash_one((ringing.kind, ringing.event));
         let mut common = self.common.lock().unwrap();
         let tallies = common.as_mut()?;
-        let ring = |user: &&UserId| tallies.entry(user.to_string()).or_default().ring(request, NOW, ringing.guard);
+        let now = self.now();
+        let ring = |user: &&UserId| tallies.entry(user.to_string()).or_default().ring(request, now, ringing.guard);
         Some(ringing.users.iter().map(ring).collect())
     }
 
     async fn hear(&self, _: &WorkspaceId, user: &UserId, heard: Heard, ago: Duration, guard: &Guard) {
         if let Some(tallies) = self.common.lock().unwrap().as_mut() {
-            tallies.entry(user.to_string()).or_default().hear(heard, NOW.minus(ago), NOW, guard);
+            let now = self.now();
+            tallies.entry(user.to_string()).or_default().hear(heard, now.minus(ago), now, guard);
         }
     }
 }
