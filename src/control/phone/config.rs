@@ -85,6 +85,7 @@ mod tests {
         // What nobody could approve with, no phone could reach or no proof could obey is told by its key; what is shipped is right.
         let shipped = crate::config::Config::load(None, []).unwrap().api.devices;
         assert!(shipped.problems().is_empty());
+        assert_eq!(shipped.answer_wait(), Duration::from_secs(3), "what an app has to wait for");
         type Change = fn(&mut DevicesConfig);
         let rows: [(Change, &str); 10] = [
             (|devices| devices.public_url = "watchbell.example.com".into(), "public_url must"),

@@ -2,8 +2,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use watchbell::people::Projection;
+use watchbell::event::wire;
 use watchbell::people::signed::{DECISION_TYPE, KEY_TYPE, PROMOTION_TYPE};
+use watchbell::people::{MatchNumber, Projection};
 use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::Policy;
 
@@ -77,7 +78,12 @@ impl Served {
     }
 
     pub async fn answers(&self, phone: &Phone, event: &str, verb: &str) -> Answer {
-        let about = json!({"type": "identity_verification", "event": event, "verb": verb});
+        self.answers_with(phone, event, json!({"verb": verb})).await
+    }
+
+    /// With a verb, and with a number where one is asked for.
+    async fn answers_with(&self, phone: &Phone, event: &str, mut about: Value) -> Answer {
+        (about["type"], about["event"]) = (json!("identity_verification"), json!(event));
         let path = format!("{W}/phone/requests/identity_verification/{event}/answer");
         self.call("POST", &path).json(&self.statement(phone, DECISION_TYPE, &about)).answer().await
     }
@@ -95,9 +101,9 @@ async fn served(policy: Policy) -> Served {
 }
 
 over_both! {
-    /// From signing in to an answer: the phone is registered, reached, and approves once it may; upstream hears once, and the phone is told
+    /// A new hire, from signing in to an answer: the phone is registered, reached, and approves once it may; upstream hears once, and the phone is told
     /// whether upstream's log has it.
-    async fn a_phone_answers(policy: Policy) {
+    async fn new_hire(policy: Policy) {
         let served = served(policy.clone()).await;
         let mut phone = Phone::new("token-1");
         let registered = served.register(&mut phone).await;
@@ -131,6 +137,36 @@ over_both! {
         assert_eq!(seen.body, json!({"taken": 1}));
         let recent = served.get("user", &format!("{W}/me/recent")).await.body;
         assert!(recent["items"].as_array().unwrap().iter().any(|item| item["what"] == "seen"), "{recent}");
+    }
+
+    /// Three wrong numbers deny a request, which upstream hears without a statement. That phone's own denial after that agrees with it, and
+    /// changes nothing of what upstream heard; everything else is too late.
+    async fn numbers_are_used_up(policy: Policy) {
+        let served = served(policy.clone()).await;
+        let phone = served.approver().await;
+        let at = SystemClock.now().minus(Duration::from_secs(1));
+        let asks = Projection { match_number: MatchNumber::new("042137"), ..sign_in(&person("acme", "jonas"), "e1", at) };
+        policy.requests().project(&asks, SystemClock.now()).await.unwrap();
+        let types = async |number: &str| served.answers_with(&phone, "e1", json!({"verb": "approve", "number": number})).await;
+        assert_eq!(served.answers(&phone, "e1", "approve").await.problem(), "number-missing");
+        for left in [2, 1] {
+            let wrong = types("111111").await;
+            assert_eq!((wrong.status, wrong.problem(), &wrong.body["left"]), (409, "number-wrong", &json!(left)));
+        }
+        let used_up = types("111111").await;
+        assert_eq!((used_up.status, used_up.problem()), (409, "numbers-used-up"));
+        assert!(used_up.body["detail"].as_str().unwrap().contains("3 times"), "{}", used_up.text);
+        for late in [types("042137").await, served.answers(&phone, "e1", "deny_not_me").await] {
+            assert_eq!((late.status, late.problem(), &late.body["verb"]), (409, "answered", &json!("deny")));
+        }
+        assert_eq!(served.answers(&phone, "e1", "deny").await.status, 202);
+        let decisions = published(&policy).await.decisions();
+        assert_eq!(heard(&decisions, "e1").split_off(1), ["Deny"]);
+        let Some(wire::decision::Body::Decided(decided)) = &decisions[1].body else { panic!("{decisions:?}") };
+        assert_eq!((decided.jws.as_str(), decided.key_thumbprint.as_str(), decided.key_jwk.as_str()), ("", "", ""));
+        let denied = served.answers(&phone, "e1", "deny").await;
+        assert_eq!((denied.status, &denied.body["decision"], &denied.body["published"]), (200, &json!(decisions[1].decision_id), &json!(true)));
+        assert_eq!(published(&policy).await.decisions().len(), 0, "nothing more is told");
     }
 
     /// A proof counts for one request, once, by a key that counts: nothing else lets a phone in, and a wrong clock is told the right time.
@@ -173,7 +209,7 @@ over_both! {
     }
 
     /// A second phone by the digits that it shows, a key that rolls, and the list in which its person sees it all.
-    async fn phones_of_one_person(policy: Policy) {
+    async fn second_phone(policy: Policy) {
         let served = served(policy.clone()).await;
         let (first, mut second) = (served.approver().await, Phone::new(&"f".repeat(64)));
         served.register(&mut second).await;

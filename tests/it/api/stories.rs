@@ -1,5 +1,5 @@
-//! The stories that `people::stories` tells of the store, by HTTP: what each can do who has lost a phone, or stole a session. That of a new hire
-//! and of a second phone are among [`super::phones`].
+//! The stories that `people::stories` tells of the store, by HTTP and by the same names: what each can do who has lost a phone, or stole a
+//! session. `new_hire` and `second_phone` are among [`super::phones`].
 use serde_json::json;
 use watchbell::people::enrolment::Way;
 use watchbell::store::Policy;
