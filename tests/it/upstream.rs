@@ -49,7 +49,8 @@ fn the_python_program_knows_the_schemas() {
     let text = read("docs/upstream/python/ask.py");
     let set = text.split("event_pb2.Event(").nth(1).unwrap().split("\n)\n").next().unwrap();
     let set = set.split('=').rev().skip(1).filter_map(|before| words(before).last());
-    let messages = ["event_pb2.", "decision_pb2."].into_iter().flat_map(|module| between(&text, module, "(."));
+    let modules = ["event_pb2.", "decision_pb2.", "types_pb2."];
+    let messages = modules.into_iter().flat_map(|module| between(&text, module, "(., "));
     let own = ["decision.", "decided.", "event."].into_iter().flat_map(|name| between(&text, name, " ,)]:.\n"));
     let own = own.filter(|name| !matches!(*name, "SerializeToString()" | "poll"));
     let bodies = between(&text, "case \"", "\"");
@@ -66,11 +67,30 @@ fn the_java_program_knows_the_schemas() {
     let own = ["decision.get", "decided.get", "event.get", "getAsked().get", "getNotice().get", "getClosed().get"];
     let read = own.into_iter().flat_map(|before| between(&text, before, "(")).filter(|name| *name != "BodyCase");
     let fields = set.chain(read).map(|name| snake(name.strip_suffix("List").unwrap_or(name)));
-    let messages = ["EventOuterClass.", "DecisionOuterClass."].into_iter().flat_map(|class| between(&text, class, ";"));
+    let classes = ["EventOuterClass.", "DecisionOuterClass.", "v1.Types."];
+    let messages = classes.into_iter().flat_map(|class| between(&text, class, ";"));
     let bodies = between(&text, "case ", " ").into_iter().filter(|case| *case != "BODY_NOT_SET");
     let bodies = bodies.map(str::to_ascii_lowercase);
     let names = fields.chain(messages.map(str::to_owned)).chain(bodies);
     all_named("docs/upstream/java/…/Ask.java", names, 25);
+}
+
+/// Both programs compare all that makes a record an answer to what was asked, of which an event's id is only a part, and take no end without
+/// a statement but a denial. `make upstream` lies to them.
+#[test]
+fn the_programs_compare_what_was_asked() {
+    let python = ["decision.workspace_id", "decision.type", "decision.event_id", "decision.user_id"];
+    let java =
+        ["getWorkspaceId()", "getType()", "getEventId()", "getUserId()"].map(|field| format!("decision.{field}"));
+    for (path, compared) in [
+        ("docs/upstream/python/ask.py", python.map(str::to_owned)),
+        ("docs/upstream/java/src/main/java/example/Ask.java", java),
+    ] {
+        let text = read(path);
+        let missing: Vec<_> = compared.iter().filter(|field| !text.contains(*field)).collect();
+        assert!(missing.is_empty(), "{path} compares no {missing:?}");
+        assert!(text.contains("VERB_DENY") && !text.contains("VERB_APPROVE"), "{path}: what may come unsigned");
+    }
 }
 
 /// The page names no field, type or word that the schemas do not have, but those of a statement and of the configuration.

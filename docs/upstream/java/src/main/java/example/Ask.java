@@ -20,8 +20,10 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import watchbell.v1.DecisionOuterClass.Decided;
 import watchbell.v1.DecisionOuterClass.Decision;
+import watchbell.v1.DecisionOuterClass.Verb;
 import watchbell.v1.EventOuterClass.Event;
 import watchbell.v1.EventOuterClass.IdentityVerificationRequested;
+import watchbell.v1.Types.NotificationType;
 
 /** Asks a person whether a sign-in is theirs, and waits for what became of it. */
 public final class Ask {
@@ -60,13 +62,24 @@ public final class Ask {
       while (true) {
         for (var record : consumer.poll(Duration.ofSeconds(1))) {
           Decision decision = Decision.parseFrom(record.value());
-          if (!decision.getEventId().equals(event.getEventId()) || !seen.add(decision.getDecisionId())) continue;
+          // What was asked, and whom. An event's id alone says neither: another workspace, or another type, may use the same one.
+          boolean asked =
+              decision.getWorkspaceId().equals(workspace)
+                  && decision.getType() == NotificationType.NOTIFICATION_TYPE_IDENTITY_VERIFICATION
+                  && decision.getEventId().equals(event.getEventId())
+                  && decision.getUserId().equals(user);
+          if (!asked || !seen.add(decision.getDecisionId())) continue;
           switch (decision.getBodyCase()) {
             case ASKED -> System.out.println("check one of " + decision.getAsked().getDevicesList());
             case NOTICE -> System.out.println("it did not ring: " + decision.getNotice().getKind());
             case DECIDED -> {
               Decided decided = decision.getDecided();
-              if (!decided.getJws().isEmpty()) check(decision, decided, audience);
+              try {
+                check(decision, decided, audience);
+              } catch (Exception why) { // whatever is wrong with it: it lets nobody in
+                System.out.println("refused: " + why);
+                continue;
+              }
               System.out.println(decided.getVerb() + " signed by " + decided.getKeyThumbprint());
               return;
             }
@@ -81,8 +94,10 @@ public final class Ask {
     }
   }
 
-  /** Whether the person's own device signed just this answer. */
+  /** Throws, unless the person's own device signed just this answer. */
   private static void check(Decision decision, Decided decided, String audience) throws Exception {
+    // Three wrong numbers deny by themselves. Nothing else comes without a statement, an approval least of all.
+    if (decided.getVerb() == Verb.VERB_DENY && decided.getJws().isEmpty()) return;
     ECKey key = ECKey.parse(decided.getKeyJwk());
     JWSObject signed = JWSObject.parse(decided.getJws());
     String verb = decided.getVerb().name().substring("VERB_".length()).toLowerCase();
