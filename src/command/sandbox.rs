@@ -1,7 +1,7 @@
 //! `watchbell sandbox`: the APNs and FCM simulators, the OIDC issuer and phones as a program of their own.
 //!
-//! For any team with any client of these: it prints where it listens and which files a client needs, then runs until it is
-//! told to stop (Ctrl-C or SIGTERM).
+//! For any team with any client of these: it prints where it listens and which files a client needs, for Watchbell itself as TOML, then runs
+//! until it is told to stop (Ctrl-C or SIGTERM).
 //! It reads none of Watchbell's own configuration and needs no Kafka, no store, no network beyond loopback.
 //! It ends with an error if a port, the directory, the configuration file or a fault rule cannot be used.
 use std::net::IpAddr;
@@ -245,7 +245,44 @@ fn summary(sandbox: &Sandbox) -> String {
     lines.push(format!("         audience {}, tokens also by POST /issuer/tokens below", sandbox.issuer().audience()));
     lines.push(format!("Trust    {}", sandbox.ca_file().display()));
     lines.push(format!("Control  {}  (try /stats, /devices, /phones, /credentials)", sandbox.control_url()));
+    lines.push(format!("For Watchbell, whatever your app's id is:\n\n{}", configuration(sandbox)));
     lines.push("Ready. Ctrl-C ends it. `watchbell sandbox --help` tells how to point a client here.".to_owned());
+    lines.join("\n")
+}
+
+/// What stands in Watchbell's own configuration to push here: the first key and the first project.
+fn configuration(sandbox: &Sandbox) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let file = |path: &Path| quoted(&path.strip_prefix(".").unwrap_or(path).display().to_string());
+    let (apps, ca_file) = ("apps = [\"com.example.app\"]", format!("ca_file = {}", file(sandbox.ca_file())));
+    let mut lines = Vec::new();
+    if let Some(key) = sandbox.apns().keys().first() {
+        let environment = match sandbox.apns().environment_of(&key.key) {
+            Some(Environment::Sandbox) => "sandbox",
+            Some(Environment::Production) | None => "production",
+        };
+        lines.extend([
+            "[apns.main]".to_owned(),
+            format!("team_id = {}", quoted(&key.key.team_id)),
+            format!("key_id = {}", quoted(&key.key.key_id)),
+            format!("key_file = {}", file(&key.path)),
+            apps.to_owned(),
+            format!("environment = {}", quoted(environment)),
+            format!("base_url = {}", quoted(&sandbox.apns_url())),
+            ca_file.clone(),
+            String::new(),
+        ]);
+    }
+    if let Some(account) = sandbox.fcm().service_accounts().first() {
+        lines.extend([
+            "[fcm.main]".to_owned(),
+            format!("service_account_file = {}", file(&account.path)),
+            apps.to_owned(),
+            format!("base_url = {}", quoted(&sandbox.fcm_url())),
+            ca_file,
+            String::new(),
+        ]);
+    }
     lines.join("\n")
 }
 
@@ -326,5 +363,19 @@ mod tests {
         for part in [sandbox.apns_url(), sandbox.fcm_url(), sandbox.control_url(), key, account, ca, issuer] {
             assert!(text.contains(&part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_it_prints_for_watchbell_is_what_the_readme_shows() {
+        // But for the ports, which are free ones here, and the folder.
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Some(folder.path().join("watchbell-sandbox"));
+        let sandbox = Sandbox::start(SandboxConfig { dir, ..SandboxConfig::default() }).await.unwrap();
+        let printed = configuration(&sandbox).replace(&format!("{}/", folder.path().display()), "");
+        let printed = printed.replace(&sandbox.apns_url(), "https://127.0.0.1:2197");
+        let printed = printed.replace(&sandbox.fcm_url(), "https://127.0.0.1:2198");
+        let readme = include_str!("../../README.md").split("```toml\n").nth(1).unwrap();
+        assert_eq!(printed, readme.split("```").next().unwrap());
+        assert!(summary(&sandbox).contains(&configuration(&sandbox)));
     }
 }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::inbox::{Device, DeviceSettings, Inbox, Push};
 use self::token::{KnownKey, Verifier};
-use super::config::{ApnsConfig, ApnsKey};
+use super::config::{ApnsConfig, ApnsKey, Environment};
 use super::credentials::{self, CredentialsError, Directory};
 
 /// A key file and what it is good for.
@@ -80,6 +80,11 @@ impl Apns {
     #[must_use]
     pub fn keys(&self) -> &[ApnsKeyFile] {
         &self.key_files
+    }
+
+    /// The environment that a key pushes to here; `None`: both.
+    pub fn environment_of(&self, key: &ApnsKey) -> Option<Environment> {
+        self.config.environment.or(key.environment)
     }
 
     /// Pushes accepted so far.

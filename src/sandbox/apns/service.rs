@@ -89,7 +89,7 @@ impl ApnsService {
     }
 
     fn environment(&self, key: usize) -> Option<Environment> {
-        self.apns.config.environment.or(self.apns.verifier.keys[key].key.environment)
+        self.apns.environment_of(&self.apns.verifier.keys[key].key)
     }
 
     /// The key whose token authorizes the request.

@@ -15,7 +15,7 @@ pub(super) fn walk_of_the_api() -> (Walk, Vec<String>) {
     let readme = page("README.md");
     let (sandbox, api) = (section(&readme, "## Your own Kafka"), section(&readme, "## The API"));
     let walk = Walk::begin(&give(&readme));
-    // "what the sandbox printed, and": another test holds the first part against what it prints.
+    // "the configuration that the sandbox printed, and": another test holds the first part against what it prints.
     walk.write("trial.toml", &(blocks(sandbox, "toml").concat() + &blocks(api, "toml").concat()));
     let end = api.split("`kill ").nth(1).and_then(|rest| rest.split('`').next()).expect("what ends it all");
     let mut commands = commands(api);
