@@ -18,10 +18,22 @@ const NOW_S: i64 = 1_800_000_000;
 /// Reads a text of one type and believes it, or says what is wrong.
 type Judge = fn(&str) -> Result<(), Flaw>;
 
-fn proof(text: &str) -> Result<(), Flaw> {
+/// What a phone was given to sign before it registers.
+const CHALLENGE: &str = "Zx8Q0JqE3hV1nT5yR7uW9aB2cD4fG6kM8pS0vXeYtLo";
+
+fn asked_for(nonce: Option<&str>, text: &str) -> Result<(), Flaw> {
     let (now, window) = (Timestamp::from_secs(NOW_S), Duration::from_secs(120));
-    let asked = Asked { method: "POST", url: URL, nonce: None, now, window };
+    let asked = Asked { method: "POST", url: URL, nonce, now, window };
     UncheckedProof::read(text)?.verify(&Pair::of(1).public(), &asked).map(drop)
+}
+
+fn proof(text: &str) -> Result<(), Flaw> {
+    asked_for(None, text)
+}
+
+/// A proof of the request that registers: it has to answer the challenge.
+fn registration(text: &str) -> Result<(), Flaw> {
+    asked_for(Some(CHALLENGE), text)
 }
 
 fn statement<S: Statement>(text: &str) -> Result<(), Flaw> {
@@ -34,6 +46,7 @@ fn cases() -> Vec<(&'static str, u8, String, String, Judge)> {
     let carried = |typ: &str| format!(r#"{{"alg":"ES256","typ":"{typ}","jwk":{}}}"#, Pair::of(1).public().to_jwk());
     let made_for =
         |method: &str, iat: i64| format!(r#"{{"jti":"5f0c4e9a","htm":"{method}","htu":"{URL}","iat":{iat}}}"#);
+    let answering = |nonce: &str| made_for("POST", NOW_S).replacen('{', &format!(r#"{{"nonce":"{nonce}","#), 1);
     let common = format!(r#""aud":"{AUDIENCE}","workspace":"acme","user":"auth0|ada","iat":{NOW_S},"jti":"9b1d3c7e""#);
     let about = r#""type":"identity_verification","event":"sign-in-7""#;
     let approve = format!(r#"{{{common},{about},"verb":"approve","number":"042137"}}"#);
@@ -48,7 +61,16 @@ fn cases() -> Vec<(&'static str, u8, String, String, Judge)> {
     let answer: Judge = statement::<SignedAnswer>;
     vec![
         ("proof of a known device", 1, known(PROOF_TYPE), made_for("POST", NOW_S), proof),
-        ("proof with the key, to register", 1, carried(PROOF_TYPE), made_for("POST", NOW_S), proof),
+        ("proof with the key, to roll", 1, carried(PROOF_TYPE), made_for("POST", NOW_S), proof),
+        (
+            "registration: proof with the key and the challenge",
+            1,
+            carried(PROOF_TYPE),
+            answering(CHALLENGE),
+            registration,
+        ),
+        ("registration: proof without the challenge", 1, carried(PROOF_TYPE), made_for("POST", NOW_S), registration),
+        ("registration: proof with another challenge", 1, carried(PROOF_TYPE), answering("AAAA"), registration),
         ("proof for another method", 1, known(PROOF_TYPE), made_for("GET", NOW_S), proof),
         ("proof that is too old", 1, known(PROOF_TYPE), made_for("POST", NOW_S - 121), proof),
         ("proof from the future", 1, known(PROOF_TYPE), made_for("POST", NOW_S + 121), proof),
@@ -79,10 +101,11 @@ fn vectors() -> Value {
         let expected = judge(&jws).err().map_or("ok", Flaw::name);
         json!({"name": name, "key": key, "header": header, "payload": payload, "jws": jws, "expected": expected})
     });
-    let asked = json!({"method": "POST", "url": URL, "now": NOW_S, "window_s": 120, "audience": AUDIENCE});
+    let asked = json!({"method": "POST", "url": URL, "now": NOW_S, "window_s": 120, "audience": AUDIENCE, "challenge": CHALLENGE});
     json!({
         "about": "Signed with ES256 and the nonce of RFC 6979. A library that draws its nonce makes other signatures, which are as good. \
-                  `key` is a place in `keys`, from 1; the device's key is the first. `expected` is `ok` or the flaw that the server names.",
+                  `key` is a place in `keys`, from 1; the device's key is the first. `expected` is `ok` or the flaw that the server names. \
+                  A proof of a registration has to answer `asked.challenge`, which nothing else asks for.",
         "asked": asked, "keys": keys, "cases": cases.collect::<Vec<_>>(),
     })
 }
@@ -108,6 +131,9 @@ fn what_the_vectors_expect() {
     let expected = [
         "ok",
         "ok",
+        "ok",
+        "nonce",
+        "nonce",
         "request",
         "time",
         "time",
