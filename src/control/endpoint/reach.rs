@@ -55,7 +55,7 @@ pub(in crate::control) struct NotReached {
     notifications_off: u64,
     /// No push was ever seen to reach any of their phones.
     not_reachable: u64,
-    /// It awaits an answer, and none of their phones may approve.
+    /// It awaits an answer, and none of their phones that a push could go to may approve.
     cannot_approve: u64,
     /// The workspace disabled it, they turned it off, or their phones are quiet.
     suppressed: u64,

@@ -331,11 +331,12 @@ pub enum ChangeRefusal {
     LastApprover,
 }
 
-/// The rule of removing: the last approver goes only if that is meant.
-pub fn judge_removal(device: Option<&Enrolled>, approvers: u32, meant: bool) -> Result<(), ChangeRefusal> {
+/// The rule of removing: the last approver goes only if that is meant. `others`: approvers of the same person besides it that pushes go to. One
+/// without a token may still approve, but nobody is to count on a phone whose app is gone.
+pub fn judge_removal(device: Option<&Enrolled>, others: u32, meant: bool) -> Result<(), ChangeRefusal> {
     match device {
         Some(device) if !device.retired => {
-            let last = device.state == DeviceState::Approver && approvers <= 1;
+            let last = device.state == DeviceState::Approver && others == 0;
             if last && !meant { Err(ChangeRefusal::LastApprover) } else { Ok(()) }
         }
         _ => Err(ChangeRefusal::NoSuchDevice),

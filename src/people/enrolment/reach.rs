@@ -26,7 +26,7 @@ pub enum Unreached {
     NotificationsOff,
     /// No push was ever seen to reach any of their phones.
     NotReachable,
-    /// It reaches them, and none of their phones may approve.
+    /// It reaches them, and none of their phones that a push could go to may approve.
     CannotApprove,
     /// It could reach them, and policy keeps it from ringing.
     Suppressed,
@@ -65,7 +65,7 @@ pub fn unreached(asks: bool, setting: Setting, preference: Preference, devices: 
         Some(Unreached::NotificationsOff)
     } else if !showing().any(|device| device.reachable) {
         Some(Unreached::NotReachable)
-    } else if asks && !devices.iter().any(|device| device.state == DeviceState::Approver) {
+    } else if asks && !with_token().any(|device| device.state == DeviceState::Approver) {
         Some(Unreached::CannotApprove)
     } else {
         let reached = decide(setting, preference) == Verdict::Deliver && showing().any(rings);

@@ -255,16 +255,16 @@ fn rolls() {
 fn removals() {
     let (approver, receiver) = (device(DeviceState::Approver), device(DeviceState::ReceiveOnly));
     let retired = Enrolled { retired: true, ..approver.clone() };
-    for (device, approvers, meant, expected) in [
-        (Some(&approver), 2, false, Ok(())),
-        (Some(&approver), 1, false, Err(ChangeRefusal::LastApprover)),
-        (Some(&approver), 1, true, Ok(())),
+    for (device, others, meant, expected) in [
+        (Some(&approver), 1, false, Ok(())),
+        (Some(&approver), 0, false, Err(ChangeRefusal::LastApprover)),
+        (Some(&approver), 0, true, Ok(())),
         (Some(&receiver), 1, false, Ok(())),
         (Some(&receiver), 0, false, Ok(())),
         (Some(&retired), 1, true, Err(ChangeRefusal::NoSuchDevice)),
         (None, 1, true, Err(ChangeRefusal::NoSuchDevice)),
     ] {
-        assert_eq!(judge_removal(device, approvers, meant), expected, "{device:?} {approvers} {meant}");
+        assert_eq!(judge_removal(device, others, meant), expected, "{device:?} {others} {meant}");
     }
 }
 
@@ -295,7 +295,10 @@ fn reach() {
         (vec![receiver], false, gone, Some(Unreached::Suppressed)),
         (vec![receiver], false, on, None),
         (vec![receiver], false, forced, None),
-        (vec![receiver, tokenless], true, on, None),
+        // An approver whose app is gone is asked nothing.
+        (vec![receiver, tokenless], true, on, Some(Unreached::CannotApprove)),
+        (vec![receiver, tokenless], false, on, None),
+        (vec![receiver, silent], true, on, None),
         (vec![phone, silent], true, on, None),
         // One that is quiet rings for what is enforced only; another one rings for it.
         (vec![quiet], false, on, Some(Unreached::Suppressed)),

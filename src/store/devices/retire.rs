@@ -15,7 +15,7 @@ use crate::store::work::{Trouble, Work};
 /// A device that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
-    /// How many of the person's devices may still approve.
+    /// How many of the person's devices that pushes go to may still approve.
     pub approvers_left: u32,
     /// What its person's other devices are told of it.
     pub notice: Notice,
@@ -91,8 +91,8 @@ impl Devices {
             let mut work = self.work().await?;
             let version = work.hold_expected(person, expected).await?;
             let held = work.hold_device(person, device).await?;
-            let approvers = work.approvers(person).await?;
-            judge_removal(held.as_ref().map(|held| &held.enrolled), approvers, meant).map_err(Trouble::Refused)?;
+            let others = work.approvers_besides(person, device).await?;
+            judge_removal(held.as_ref().map(|held| &held.enrolled), others, meant).map_err(Trouble::Refused)?;
             let told = work.ringing(person).await?.into_iter().find(|ringing| ringing.device == *device);
             work.retire(person, device, now).await?;
             let how = by.map_or(Removal::Own, |actor| Removal::By(actor.role));
@@ -101,7 +101,7 @@ impl Devices {
                 let what = Audited::DeviceRemoved { user: person.user.clone(), device: device.clone() };
                 work.audit(&person.workspace, actor, now, what).await?;
             }
-            Ok(((work.approvers(person).await?, notice, told, version), work))
+            Ok(((others, notice, told, version), work))
         };
         let ((approvers_left, notice, told, version), announced) = self.settle(attempt).await?;
         Ok(Removed { approvers_left, notice, told, version, announced })
@@ -147,6 +147,15 @@ impl Work {
     async fn approvers(&mut self, person: &Person) -> Result<u32, sqlx::Error> {
         let count = self.tx.rows(APPROVERS.into(), &of(person)).await?.first().map_or(Ok(0), |row| row.int(0))?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Of those that pushes go to, without that one.
+    async fn approvers_besides(&mut self, person: &Person, device: &DeviceId) -> Result<u32, sqlx::Error> {
+        const OTHERS: &str = "SELECT count(*) FROM enrolments e
+                JOIN devices d ON d.workspace = e.workspace AND d.user_id = e.user_id AND d.id = e.id
+            WHERE e.workspace = $1 AND e.user_id = $2 AND e.id <> $3 AND e.state = 'approver' AND e.retired_at IS NULL";
+        let rows = self.tx.rows(OTHERS.into(), &of_device(person, device)).await?;
+        Ok(u32::try_from(rows.first().map_or(Ok(0), |row| row.int(0))?).unwrap_or(u32::MAX))
     }
 
     async fn enrolled_ids(&mut self, person: &Person) -> Result<Vec<DeviceId>, sqlx::Error> {

@@ -4,6 +4,7 @@ use crate::event::{DeviceId, EventId, Timestamp};
 use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, PendingCursor, Person, Request, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Row};
+use crate::store::retention::ACTIVITY_KEPT;
 use crate::store::settings::{kind, unknown};
 
 impl Requests {
@@ -56,19 +57,41 @@ impl Requests {
         rows.first().map(|row| request(&id.person, row)).transpose().map_err(unread)
     }
 
-    /// The person's last 30 days, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`.
+    /// The person's last 30 days as of `now`, newest first; at most `limit` items and [`PAGE_MAX`], those before `before`.
+    pub async fn last_days(
+        &self,
+        person: &Person,
+        before: Option<Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Activity>, Unavailable> {
+        self.happened_since(person, now.minus(ACTIVITY_KEPT), before, limit).await
+    }
+
+    /// Everything of it that is kept: more, where what is older was not removed yet.
     pub async fn recent(
         &self,
         person: &Person,
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Activity>, Unavailable> {
+        self.happened_since(person, Timestamp(i64::MIN), before, limit).await
+    }
+
+    async fn happened_since(
+        &self,
+        person: &Person,
+        since: Timestamp,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Activity>, Unavailable> {
         const READ: &str = "SELECT at, id, what, type, event, device, reason FROM activity
-            WHERE workspace = $1 AND user_id = $2 AND (at, id) < ($3, $4) ORDER BY at DESC, id DESC LIMIT $5";
+            WHERE workspace = $1 AND user_id = $2 AND (at, id) < ($3, $4) AND at >= $5 ORDER BY at DESC, id DESC LIMIT $6";
         let limit = limit.clamp(1, PAGE_MAX);
         let before = before.unwrap_or(Cursor { at: i64::MAX, number: i64::MAX });
         let [workspace, user] = of_person(person);
-        let args = [workspace, user, Arg::Int(before.at), Arg::Int(before.number), Arg::Int(limit as i64 + 1)];
+        let (at, number, since) = (Arg::Int(before.at), Arg::Int(before.number), Arg::Int(since.as_millis()));
+        let args = [workspace, user, at, number, since, Arg::Int(limit as i64 + 1)];
         let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(unread)?;
         let read: Result<Vec<_>, sqlx::Error> = rows
             .iter()

@@ -150,11 +150,13 @@ impl Work {
         }
     }
 
-    /// The names of the devices that may approve, as a login screen may show them. A phone whose notifications are off counts: its app
-    /// lists what is pending.
+    /// The names of the devices that may approve and that pushes go to, as a login screen may show them. A phone whose notifications are off
+    /// counts: its app lists what is pending. One without a token does not, though its answer would: its app is gone, as far as is known.
     async fn who_can_answer(&mut self, person: &Person) -> Result<Vec<String>, sqlx::Error> {
-        const READ: &str = "SELECT model, name FROM enrolments WHERE workspace = $1 AND user_id = $2
-            AND state = 'approver' AND key_thumbprint IS NOT NULL AND retired_at IS NULL ORDER BY id";
+        const READ: &str = "SELECT e.model, e.name FROM enrolments e
+                JOIN devices d ON d.workspace = e.workspace AND d.user_id = e.user_id AND d.id = e.id
+            WHERE e.workspace = $1 AND e.user_id = $2
+            AND e.state = 'approver' AND e.key_thumbprint IS NOT NULL AND e.retired_at IS NULL ORDER BY e.id";
         let rows = self.tx.rows(READ.into(), &crate::store::preferences::of(person)).await?;
         rows.iter().map(|row| Ok(masked(row.text(0)?, row.text(1)?))).collect()
     }

@@ -136,6 +136,19 @@ over_both! {
         policy.requests().decide(&answer(&event, "d1", Verb::Approve, None), AT).await.unwrap();
     }
 
+    /// Upstream is told to wait for no phone that nothing can be pushed to: its app is gone, as far as anybody knows. With no other one there is
+    /// none to wait for.
+    async fn a_phone_without_a_token_is_not_named(policy: Policy, place: &Place) {
+        enrol_ada(place, &policy).await;
+        for (id, gone) in [("e1", ""), ("e2", "d1"), ("e3", "d2")] {
+            place.execute(&format!("DELETE FROM devices WHERE id = '{gone}'")).await;
+            policy.requests().project(&sign_in(&person("acme", "ada"), id, AT), AT).await.unwrap();
+        }
+        let decisions = published(&policy).await.decisions();
+        let asked = ["e1", "e2", "e3"].map(|id| heard(&decisions, id).remove(0));
+        assert_eq!(asked, [r#"asked["Pixel 8", "A•• p••••"]"#, r#"asked["A•• p••••"]"#, "asked[]"]);
+    }
+
     /// A phone whose token died is not reached any more, and may not be promoted before a push reached it again.
     async fn a_dead_token_reaches_nobody(policy: Policy) {
         use watchbell::people::enrolment::{PromotionRefusal, Way};
@@ -309,6 +322,12 @@ over_both! {
         assert_eq!(what, [Happening::DeniedNotMe, Happening::Seen, Happening::Suppressed, Happening::Delivered]);
         assert_eq!(read[2], muted);
         assert!(requests.recent(&person("acme", "bob"), None, 9).await.unwrap().items.is_empty());
+        // What is shown ends after thirty days, removed or not.
+        let (days, ms) = (watchbell::store::ACTIVITY_KEPT, std::time::Duration::from_millis(1));
+        for (later, left) in [(days, 4), (days + ms, 2)] {
+            let shown = requests.last_days(&ada, None, 9, after(1).plus(later)).await.unwrap();
+            assert_eq!(shown.items.len(), left, "{later:?}");
+        }
     }
 
     /// However many ask, the person's own request is on some page: three hundred of as many sources hide none, those of one moment included.
