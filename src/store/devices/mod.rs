@@ -79,21 +79,33 @@ impl Work {
         Ok(u64::try_from(version).unwrap_or_default())
     }
 
-    /// Holds the person, if their devices are as who asks saw them; returns the version that they have afterwards.
+    /// Holds the person as they are, if their devices are as who asks saw them; returns the version that they have.
+    async fn hold_seen<R: From<Stale>>(&mut self, person: &Person, expected: Option<u64>) -> Result<u64, Trouble<R>> {
+        let current = self.hold_as_is(person).await?;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(Trouble::Refused(Stale { current }.into()));
+        }
+        Ok(current)
+    }
+
+    /// The same, raising their version; returns the one that they have afterwards.
     async fn hold_expected<R: From<Stale>>(
         &mut self,
         person: &Person,
         expected: Option<u64>,
     ) -> Result<u64, Trouble<R>> {
-        let current = self.hold_person(person).await?;
-        if expected.is_some_and(|expected| expected != current) {
-            return Err(Trouble::Refused(Stale { current }.into()));
-        }
-        Ok(current + 1)
+        let current = self.hold_seen(person, expected).await?;
+        self.raise_user(person).await?;
+        Ok(self.version_now(person, current))
     }
 
-    /// Holds the person's row until this transaction ends, raising their version; returns the version before.
-    async fn hold_person(&mut self, person: &Person) -> Result<u64, sqlx::Error> {
-        Ok(u64::try_from(self.raise_user(person).await?).unwrap_or_default().saturating_sub(1))
+    /// The version of a person who had that one when they were held.
+    fn version_now(&self, person: &Person, held: u64) -> u64 {
+        self.touched.users.get(person).map_or(held, |raised| u64::try_from(*raised).unwrap_or_default())
+    }
+
+    /// Holds the person's row until this transaction ends, raising their version.
+    async fn hold_person(&mut self, person: &Person) -> Result<(), sqlx::Error> {
+        self.raise_user(person).await.map(drop)
     }
 }

@@ -80,7 +80,8 @@ impl Devices {
         now: Timestamp,
     ) -> Result<(Result<(Option<Way>, u64), PromotionRefusal>, Work), Trouble<PromotionRefusal>> {
         let mut work = self.work().await?;
-        let version = work.hold_expected(person, expected).await?;
+        // Raised by what changes somebody's devices alone: a wrong number does not, nor does what was so before.
+        let version = work.hold_seen(person, expected).await?;
         let read = work.read_candidate(person, device, by).await?;
         let ticket = match by {
             PromotedBy::Ticket { ticket, .. } => Some(hash(&["ticket", ticket])),
@@ -116,6 +117,7 @@ impl Devices {
                 Ok((Err(PromotionRefusal::DigitsWrong { left }), work))
             }
             PromotionJudgement::Promote(way) => {
+                work.hold_person(person).await?;
                 work.make_approver(person, device, way, now).await?;
                 work.notify(person, &News::Promoted { device: device.clone(), way }, None, now).await?;
                 if let Some(ticket) = &ticket {
@@ -123,7 +125,7 @@ impl Devices {
                 } else if way == Way::Approver {
                     work.use_up(shown, now).await?;
                 }
-                Ok((Ok((Some(way), version)), work))
+                Ok((Ok((Some(way), work.version_now(person, version))), work))
             }
         }
     }

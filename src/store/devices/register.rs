@@ -33,10 +33,12 @@ pub struct Registered {
     pub device: DeviceId,
     /// What it may do.
     pub state: DeviceState,
-    /// Whether it was registered before: by the same key, or by the same request.
+    /// Whether its key was registered before. A request that is made again is told what it was told first.
     pub again: bool,
     /// Whether its token is another row's until it was reached.
     pub waits: bool,
+    /// Whether it has to be proved that its token reaches it, by what is pushed now or was before.
+    pub unproved: bool,
     /// What to push to it now, if that has to be proved.
     pub reach: Option<ToReach>,
     /// Who knows of it.
@@ -69,9 +71,9 @@ pub struct ToReach {
 pub(super) type Made = (DeviceId, DeviceState, bool, Settled);
 
 /// What became of a device's token.
-#[derive(Default)]
 pub(super) struct Settled {
     pub(super) waits: bool,
+    pub(super) unproved: bool,
     pub(super) reach: Option<ToReach>,
 }
 
@@ -99,7 +101,8 @@ impl Devices {
         let repeat = idempotency_key.map(|key| Repeat { key, request: &request });
         let attempt = || self.try_register(person, (proof, challenge), (&device, registrant), repeat, rules, now);
         let ((device, state, again, settled), announced) = self.settle(attempt).await?;
-        Ok(Registered { device, state, again, waits: settled.waits, reach: settled.reach, announced })
+        let Settled { waits, unproved, reach } = settled;
+        Ok(Registered { device, state, again, waits, unproved, reach, announced })
     }
 
     async fn try_register(
@@ -112,7 +115,7 @@ impl Devices {
         now: Timestamp,
     ) -> Result<(Made, Work), Trouble<RegistrationRefusal>> {
         let mut work = self.work().await?;
-        work.hold_person(person).await?;
+        work.hold_as_is(person).await?;
         if let Some(repeat) = repeat
             && let Some(made) = work.repeated(person, repeat).await?
         {
@@ -133,8 +136,8 @@ impl Devices {
             Registration::Refresh(known) => {
                 let held = work.hold_device(person, &known).await?.ok_or(sqlx::Error::RowNotFound)?;
                 let reported = put(&known, &registrant.report, now);
-                let settled = work.settle_token(person, &reported, held.reachable_since.is_some(), now).await?;
-                work.describe(person, &known, &registrant.report).await?;
+                let reachable = held.reachable_since.is_some();
+                let settled = work.take_report(person, (&reported, &registrant.report), reachable, now).await?;
                 (known, held.enrolled.state, true, settled)
             }
             Registration::Enrol { .. } => {
@@ -146,7 +149,7 @@ impl Devices {
             }
         };
         if let Some(repeat) = repeat {
-            work.remember(person, repeat, &made.0, now).await?;
+            work.remember(person, repeat, &made, now).await?;
         }
         Ok((made, work))
     }
@@ -167,12 +170,12 @@ impl Devices {
         }
         let attempt = || async {
             let mut work = self.work().await?;
-            let version = work.hold_expected(person, expected).await?;
+            let version = work.hold_seen(person, expected).await?;
             let held = work.hold_signer(person, device, thumbprint).await?;
             let held = held.ok_or(Trouble::Refused(ReportRefusal::UnknownDevice))?;
-            let settled = work.settle_token(person, &reported, held.reachable_since.is_some(), now).await?;
-            work.describe(person, device, report).await?;
-            Ok(((settled.reach, version), work))
+            let reachable = held.reachable_since.is_some();
+            let settled = work.take_report(person, (&reported, report), reachable, now).await?;
+            Ok(((settled.reach, work.version_now(person, version)), work))
         };
         let ((reach, version), announced) = self.settle(attempt).await?;
         Ok(Reported { reach, version, announced })
@@ -278,7 +281,12 @@ impl Work {
         self.tx.execute(ENROL.into(), &row).await
     }
 
-    async fn describe(&mut self, person: &Person, device: &DeviceId, report: &Report) -> Result<(), sqlx::Error> {
+    pub(super) async fn describe(
+        &mut self,
+        person: &Person,
+        device: &DeviceId,
+        report: &Report,
+    ) -> Result<(), sqlx::Error> {
         const DESCRIBE: &str = "UPDATE enrolments SET model = $4, permission = $5, time_sensitive = $6
             WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let [workspace, user, id] = of_device(person, device);
@@ -290,7 +298,7 @@ impl Work {
 
     /// Puts a device's token where pushes go, or, while another row has it, aside until it was reached. A token that is new to the device
     /// has to be proved anew.
-    async fn settle_token(
+    pub(super) async fn settle_token(
         &mut self,
         person: &Person,
         device: &Device,
@@ -303,6 +311,7 @@ impl Work {
             "UPDATE enrolments SET reachable_since = NULL WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let ([workspace, user, id], [token, app, environment]) =
             (of_device(person, &device.id), of_installation(&device.installation));
+        self.hold_person(person).await?;
         let same = !self.tx.rows(SAME.into(), &[workspace, user, id, token, app, environment]).await?.is_empty();
         let waits = !same && self.is_held(person, &device.id, &device.installation).await?;
         if waits {
@@ -320,7 +329,7 @@ impl Work {
         } else {
             self.nonce(person, &device.id, (&device.installation, &device.locale), now).await?
         };
-        Ok(Settled { waits, reach })
+        Ok(Settled { waits, unproved: reach.is_some(), reach })
     }
 
     async fn claim(&mut self, person: &Person, device: &Device, now: Timestamp) -> Result<(), sqlx::Error> {

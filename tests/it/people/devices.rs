@@ -1,13 +1,15 @@
 //! Devices in the store: what is kept once, what never comes back, what has limits.
 use watchbell::people::enrolment::{
-    ChangeRefusal, OPEN_MAX, ROLLS_A_DAY_MAX, RegistrationRefusal, ReportRefusal, RollRefusal, Spent, Stale, Way,
+    ChangeRefusal, OPEN_MAX, PromotionRefusal, ROLLS_A_DAY_MAX, RegistrationRefusal, Report, ReportRefusal,
+    RollRefusal, Spent, Stale, Way,
 };
 use watchbell::people::{AnswerRefusal, Audited, DeviceState, Verb};
-use watchbell::store::{Announced, Failure, Policy};
+use watchbell::seam::{DeadToken, PolicySource as _};
+use watchbell::store::{Announced, Failure, Policy, PromotedBy};
 
 use super::phones::{Phone, approver, rules};
 use super::support::{after, sign_in};
-use crate::store_support::{AT, Place, admin, ask, over_both, person, user, ws};
+use crate::store_support::{AT, Place, admin, ask, installation, over_both, person, user, ws};
 
 async fn version(policy: &Policy) -> u64 {
     ask(policy, "acme", &["ada"]).await.unwrap().users[0].version()
@@ -84,7 +86,7 @@ over_both! {
         let (ada, mut phone) = (person("acme", "ada"), Phone::new("token-1"));
         let first = phone.register_as(&policy, &ada, Some("k-1"), AT).await.unwrap();
         let again = phone.register_as(&policy, &ada, Some("k-1"), after(1)).await.unwrap();
-        assert_eq!((again.again, &again.device, again.reach), (true, &first.device, None));
+        assert_eq!((again.again, &again.device, again.reach, again.unproved), (false, &first.device, None, true));
         // Whatever differs, be it the push token alone: it would not be stored, so it is not told as done.
         for mut changed in [phone.with_new_key(), Phone { token: "token-2".into(), ..phone.clone() }, Phone { phone: Some("p".into()), ..phone.clone() }] {
             let reused = changed.register_as(&policy, &ada, Some("k-1"), after(1)).await;
@@ -96,6 +98,67 @@ over_both! {
         assert_eq!(policy.devices().list(&ada).await.unwrap().1.len(), 1);
         let other = phone.register(&policy, &person("acme", "bob"), after(2)).await;
         assert_eq!(other.err(), Some(Failure::Refused(RegistrationRefusal::KeyOfAnother)));
+    }
+
+    /// What changes nothing raises no version, so that nobody's view of the devices is older for it: a report that says what is known, a
+    /// registration of the same key or of the same request, a promotion of what may approve, wrong digits. When it was last seen is written.
+    async fn what_changes_nothing_raises_no_version(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let (phone, mut other) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
+        let first = other.register_as(&policy, &ada, Some("k-1"), AT).await.unwrap();
+        let seen = version(&policy).await;
+        let same = phone.registrant().report;
+        let report = async |report: &Report, expected: Option<u64>| {
+            devices.report(&ada, (phone.id(), &phone.thumbprint()), report, expected, after(5)).await.unwrap().version
+        };
+        assert_eq!(report(&same, Some(seen)).await, seen);
+        let listed = devices.list(&ada).await.unwrap();
+        let last_seen = listed.1.iter().find(|one| one.id == *phone.id()).unwrap().pushes.as_ref().unwrap().last_seen;
+        assert_eq!((listed.0, last_seen), (seen, after(5)));
+        assert!(phone.clone().register(&policy, &ada, after(6)).await.unwrap().again);
+        assert_eq!(other.register_as(&policy, &ada, Some("k-1"), after(6)).await.unwrap().device, first.device);
+        // One that has to be proved still is pushed a nonce each time it reports.
+        let unproved = devices.report(&ada, (other.id(), &other.thumbprint()), &other.registrant().report, None, after(6)).await;
+        assert!(unproved.unwrap().reach.is_some());
+        phone.sign_in(&policy, &ada, (false, AT), &[Way::FreshSignIn], after(7)).await.unwrap();
+        other.reach(&policy, &ada, &first.reach.unwrap(), after(7)).await;
+        let seen = devices.list(&ada).await.unwrap().0;
+        let shown = devices.digits(&ada, other.id(), &other.thumbprint(), after(7)).await.unwrap();
+        let wrong = if shown.number.expose() == "000000" { "000001" } else { "000000" };
+        let word = phone.vouch(&policy, &ada, &other, wrong).await;
+        let refused = devices.promote(&ada, other.id(), PromotedBy::Approver(&word), Some(seen), &rules(&Way::ALL), after(7)).await;
+        assert_eq!(refused.err(), Some(Failure::Refused(PromotionRefusal::DigitsWrong { left: 2 })));
+        assert_eq!((version(&policy).await, devices.list(&ada).await.unwrap().0), (seen, seen));
+        let changed = [
+            Report { locale: "de".into(), ..same.clone() },
+            Report { model: "Pixel 9".into(), locale: "de".into(), ..same.clone() },
+            Report { permission: None, ..same.clone() },
+            Report { time_sensitive: Some(false), ..same.clone() },
+            Report { installation: installation("token-3"), ..same.clone() },
+        ];
+        for (raised, changed) in (seen + 1..).zip(changed) {
+            assert_eq!(report(&changed, None).await, raised, "{changed:?}");
+        }
+        assert_eq!(version(&policy).await, seen + 5);
+    }
+
+    /// A phone whose app was removed counts as none that is left: the one beside it is the last, and is not the last itself. Its own answer counts.
+    async fn a_phone_without_a_token_is_no_other_one(policy: Policy) {
+        let (ada, devices) = (person("acme", "ada"), policy.devices());
+        let (gone, mut left) = (approver(&policy, &ada, "token-1").await, Phone::new("token-2"));
+        left.enrol(&policy, &ada, AT).await;
+        left.sign_in(&policy, &ada, (true, AT), &[Way::PhishingResistant], AT).await.unwrap();
+        let dead = DeadToken { workspace: ws("acme"), user: user("ada"), device: gone.id().clone(), installation: installation("token-1"), since: AT };
+        policy.remove_token(&dead).await.unwrap();
+        let remove = async |phone: &Phone, meant| devices.remove(&ada, phone.id(), None, (meant, None), after(1)).await;
+        assert_eq!(remove(&left, false).await.err(), Some(Failure::Refused(ChangeRefusal::LastApprover)));
+        assert_eq!(devices.approvers(&ada).await.unwrap(), 2);
+        let request = sign_in(&ada, "e1", AT);
+        policy.requests().project(&request, AT).await.unwrap();
+        let answer = gone.answer(&policy, &request, Verb::Approve).await;
+        assert!(policy.requests().decide(&answer, AT).await.is_ok());
+        assert_eq!(remove(&gone, false).await.unwrap().approvers_left, 1);
+        assert_eq!(remove(&left, true).await.unwrap().approvers_left, 0);
     }
 
     /// One has as many devices as the rules say, and may make room.
