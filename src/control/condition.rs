@@ -1,20 +1,27 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1): who changes what they have not seen is told so.
 //!
-//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. `If-Match` may
-//! be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it and described where it is read:
-//! `params(IfMatch)`.
+//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. That of what one
+//! person is shown is made of whose it is, too: `…/me/…` is one address for everybody, and nobody has what another one was shown. `If-Match`
+//! may be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it and described where it is
+//! read: `params(IfMatch)`.
+use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::openapi::optional_header;
 use super::problem::Problem;
+use crate::people::Person;
 
 /// Tags that are read of one header.
 const TAGS_MAX: usize = 16;
+/// Bytes of a hash that a tag holds: no two states that one address ever had are told by the same.
+const HASH_BYTES: usize = 12;
 
 /// An answer's tag, without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +33,19 @@ impl Tag {
         Self(text.into())
     }
 
-    /// That of people's devices and preferences, which have one version together.
-    pub(super) fn of_person(version: u64) -> Self {
-        Self(format!("u{version}"))
+    /// That of what this person is shown in that state. It says nothing but whether it is the same.
+    pub(super) fn of(person: &Person, state: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in [person.workspace.as_str(), person.user.as_str(), state] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        Self(URL_SAFE_NO_PAD.encode(&context.finish().as_ref()[..HASH_BYTES]))
+    }
+
+    /// That of the person's devices, which have one version together with their preferences.
+    pub(super) fn of_devices(person: &Person, version: u64) -> Self {
+        Self::of(person, &format!("u{version}"))
     }
 
     /// The answer with this tag.
@@ -165,6 +182,7 @@ mod tests {
     use axum::http::Request;
 
     use super::*;
+    use crate::event::{UserId, WorkspaceId};
 
     async fn sent<C: FromRequestParts<(), Rejection = Problem>>(headers: &[(&str, &str)]) -> Result<C, Problem> {
         let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
@@ -195,6 +213,21 @@ mod tests {
             let problem = sent::<IfMatch>(&[("if-match", broken)]).await.unwrap_err();
             assert_eq!((problem.status.as_u16(), problem.detail.contains("if-match")), (400, true), "{broken}");
         }
+    }
+
+    #[test]
+    fn nobody_has_the_tag_of_another() {
+        // The same state of another person, of the same id in another workspace, and where both ids together read alike.
+        let of = |workspace: &str, user: &str, version| {
+            let (workspace, user) = (WorkspaceId::new(workspace).unwrap(), UserId::new(user).unwrap());
+            Tag::of_devices(&Person { workspace, user }, version)
+        };
+        let tag = of("acme", "ada", 4);
+        for other in [of("acme", "ben", 4), of("globex", "ada", 4), of("acmea", "da", 4), of("acme", "ada", 5)] {
+            assert_ne!(tag, other);
+        }
+        assert_eq!(tag, of("acme", "ada", 4), "every process makes the same");
+        assert_eq!((tag.0.len(), tag.0.contains("u4")), (16, false));
     }
 
     #[tokio::test]

@@ -29,6 +29,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const REQUEST_ID_BYTES_MAX: usize = 72;
 /// Seconds after which somebody may try again whom there was no room for, or whose answer took too long.
 const AGAIN_S: &str = "1";
+/// What says who asks: one address answers each of them otherwise, whatever a cache thinks of it.
+const WHO_ASKS: &str = "authorization, dpop";
 /// What a page may load: nothing. The interface is data; /docs has a policy of its own.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
@@ -38,6 +40,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let method = method(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("none", MatchedPath::as_str);
+    let is_api = request.uri().path().starts_with("/v1/");
     let began = Instant::now();
     let mut response = next.run(request).await;
     let (status, took) = (response.status(), began.elapsed());
@@ -56,6 +59,9 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     // What has a tag may be kept by the browser that asked, if it asks again before each use; the rest is nobody's to keep.
     let keep = if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(keep));
+    if is_api {
+        headers.append(header::VARY, HeaderValue::from_static(WHO_ASKS));
+    }
     response
 }
 

@@ -38,6 +38,8 @@ pub(super) async fn workspace_of(parts: &mut Parts, api: &Api) -> Option<Workspa
 pub(super) async fn check(api: &Api, caller: &Caller, asked: Option<&WorkspaceId>) -> Result<(), Problem> {
     let roles: Vec<_> = caller.workspaces().take(WORKSPACES_MAX).collect();
     let mut workspaces: Vec<_> = roles.iter().map(|(workspace, _)| *workspace).collect();
+    // Who has no role there is told that there is no such workspace: what ended in it is not theirs to hear.
+    let asked = asked.filter(|asked| caller.workspaces().any(|(workspace, _)| workspace == *asked));
     workspaces.extend(asked.filter(|asked| !workspaces.contains(asked)));
     if workspaces.is_empty() {
         return Ok(());

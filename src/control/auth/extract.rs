@@ -9,6 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::{Authenticator, Caller, Member, Refusal};
+use crate::control::input::not_found;
 use crate::control::problem::Problem;
 use crate::event::WorkspaceId;
 
@@ -39,12 +40,16 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
+        let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_an_address())?;
         // What is no id is no workspace of anybody's.
-        let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Refusal::NoWorkspace)?;
         let named = path.iter().find_map(|(name, value)| (name == "workspace").then_some(value));
         let workspace = named.and_then(|id| WorkspaceId::new(id).ok()).ok_or(Refusal::NoWorkspace)?;
         Ok(caller.in_workspace(&workspace)?)
     }
+}
+
+fn not_an_address() -> Problem {
+    not_found("no-such-address", "There is no such address: what is percent-encoded in it is not UTF-8.")
 }
 
 fn bearer(parts: &Parts) -> Result<&str, Refusal> {

@@ -175,9 +175,9 @@ pub(in crate::control) struct Registered {
     device: String,
     /// What it may do.
     state: DeviceState,
-    /// Whether it was registered before.
+    /// Whether its key was registered before.
     again: bool,
-    /// Whether a push with a nonce is on its way, which the app sends back.
+    /// Whether the app has a nonce to send back: a push with it was given out.
     reach: bool,
     /// Whether pushes go elsewhere until that came back: another device has the token.
     waits: bool,
@@ -228,7 +228,7 @@ impl Promoted {
 /// Devices with the tag that they have.
 pub(super) async fn listed(api: &Api, person: &Person) -> Result<(Tag, u64, Vec<Device>), Problem> {
     let (version, devices) = api.policy().devices().list(person).await?;
-    Ok((Tag::of_person(version), version, devices.into_iter().map(Device::from).collect()))
+    Ok((Tag::of_devices(person, version), version, devices.into_iter().map(Device::from).collect()))
 }
 
 /// What the caller saw of the devices, as the store's condition; refused where that is not what is there.
@@ -302,10 +302,10 @@ pub(in crate::control) async fn register(
     let devices = api.policy().devices();
     let proved = (&proof, new.challenge.as_str());
     let registered = devices.register(&person, proved, &registrant, key, &rules, api.now()).await?;
-    let reach = registered.reach.is_some();
+    let (reach, waits) = (registered.unproved, registered.waits);
     carry(&api, &person, &registered.device, registered.reach);
     let (device, state) = (registered.device.as_str().to_owned(), registered.state);
-    Ok(Json(Registered { device, state, again: registered.again, reach, waits: registered.waits }))
+    Ok(Json(Registered { device, state, again: registered.again, reach, waits }))
 }
 
 /// Name a device
@@ -365,5 +365,5 @@ pub(in crate::control) async fn promote(
     let expected = seen(&api, &person, &if_match).await?;
     let rules = api.config().devices.rules();
     let promotion = api.policy().devices().promote(&person, &device, by, expected, &rules, api.now()).await?;
-    Ok(Tag::of_person(promotion.version).on(Json(Promoted::by(promotion.way))))
+    Ok(Tag::of_devices(&person, promotion.version).on(Json(Promoted::by(promotion.way))))
 }

@@ -13,6 +13,21 @@ use crate::control::state::Api;
 use crate::control::view::announced_within_s;
 use crate::people::Person;
 
+/// Whether who calls signed in a moment ago. Whoever has an old session of somebody must not be able to silence their phones with it.
+pub(super) fn is_fresh(api: &Api, caller: &Caller) -> bool {
+    api.config().devices.rules().is_fresh(caller.auth_time, api.now())
+}
+
+/// What they are told who did not. `who` does it for them whose issuer does not say when they signed in.
+pub(super) fn not_fresh(caller: &Caller, who: &str) -> Problem {
+    match caller.auth_time {
+        Some(_) => sign_in_too_old("You signed in too long ago for this. Sign in again, then try once more."),
+        None => sign_in_too_old(&format!(
+            "Your sign-in does not say when it was, and for this it has to be fresh. Ask {who} to do it."
+        )),
+    }
+}
+
 /// A person was erased.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct Erased {
@@ -40,15 +55,8 @@ pub(in crate::control) async fn erase(
     let target =
         if person.user == member.user { Target::Oneself } else { Target::another(admin.known_role(&person).await?) };
     member.require(Action::EraseData, target)?;
-    // Whoever has an old session of somebody must not be able to silence their phones with it.
-    let fresh = api.config().devices.rules().is_fresh(caller.auth_time, api.now());
-    if target == Target::Oneself && !fresh {
-        return Err(sign_in_too_old(match caller.auth_time {
-            Some(_) => "You signed in too long ago for this. Sign in again, then try once more.",
-            None => {
-                "Your sign-in does not say when it was, and for this it has to be fresh. Ask an owner of the workspace to do it."
-            }
-        }));
+    if target == Target::Oneself && !is_fresh(&api, &caller) {
+        return Err(not_fresh(&caller, "an owner of the workspace"));
     }
     let erased = admin.erase(&person, &actor(&member), api.now()).await?;
     api.courier().tell(&person, &erased.notice, erased.told);

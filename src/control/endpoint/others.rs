@@ -1,4 +1,8 @@
-//! Other people's devices, for whoever helps them: see, remove, reset, and issue the ticket by which a new phone may approve.
+//! Other people's devices, for whoever helps them: see, remove, reset, and issue the ticket by which a new phone may approve; and how a
+//! person takes their own out of use.
+//!
+//! The point: whoever has an old session of somebody must not leave them without a phone that may approve. So of oneself that has to be
+//! meant, and a sign-in that is not fresh cannot mean it.
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
@@ -8,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::devices::{Devices, listed, seen};
+use super::erasure::{is_fresh, not_fresh};
 use super::{actor, person};
 use crate::control::auth::{Action, Caller, Member, Refusal, Target};
 use crate::control::condition::{IfMatch, IfNoneMatch, Tag};
@@ -16,7 +21,9 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::{Moment, announced_within_s};
 use crate::event::WorkspaceId;
+use crate::people::enrolment::ChangeRefusal;
 use crate::people::{Actor, ActorRole, Person, Role};
+use crate::store::Failure;
 
 /// Whether a phone is meant to go even where it is the last one that may approve.
 pub(in crate::control) struct EvenTheLast(bool);
@@ -39,10 +46,33 @@ impl<S: Send + Sync> FromRequestParts<S> for EvenTheLast {
     }
 }
 
+/// Who calls, in the workspace of the address.
+struct Asking<'a> {
+    caller: &'a Caller,
+    member: &'a Member,
+}
+
+impl Asking<'_> {
+    /// Whether the last phone that may approve goes, if they say that it is meant.
+    fn may_mean(&self, api: &Api, person: &Person) -> bool {
+        person.user != self.member.user || is_fresh(api, self.caller)
+    }
+
+    /// What they are told who `meant` it and may not.
+    fn told(&self, meant: bool, refused: Failure<ChangeRefusal>) -> Problem {
+        match refused {
+            Failure::Refused(ChangeRefusal::LastApprover) if meant => {
+                not_fresh(self.caller, "somebody who administers the workspace")
+            }
+            Failure::Refused(_) | Failure::Unavailable(_) => refused.into(),
+        }
+    }
+}
+
 /// A device was removed.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct DeviceRemoved {
-    /// How many of the person's phones may still approve.
+    /// How many phones of the person's that pushes go to may still approve.
     approvers_left: u32,
     /// Seconds after which it rings nowhere any more at the latest; 0: within milliseconds.
     in_force_within_s: u32,
@@ -80,25 +110,27 @@ pub(super) async fn whom(api: &Api, member: &Member, action: Action, id: &str) -
 
 async fn remove_of(
     api: &Api,
-    member: &Member,
+    asking: &Asking<'_>,
     (person, id): (&Person, &str),
     if_match: &IfMatch,
     meant: bool,
 ) -> Result<Response, Problem> {
-    let device = device(id)?;
+    let (device, member) = (device(id)?, asking.member);
     let expected = seen(api, person, if_match).await?;
     let by = (person.user != member.user).then(|| actor(member));
-    let how = (meant, expected);
-    let removed = api.policy().devices().remove(person, &device, by.as_ref(), how, api.now()).await?;
+    let how = (meant && asking.may_mean(api, person), expected);
+    let removed = api.policy().devices().remove(person, &device, by.as_ref(), how, api.now()).await;
+    let removed = removed.map_err(|refused| asking.told(meant, refused))?;
     api.courier().tell(person, &removed.notice, removed.told.into_iter().collect());
     let in_force_within_s = announced_within_s(removed.announced, api.ttl_s());
     let answer = DeviceRemoved { approvers_left: removed.approvers_left, in_force_within_s };
-    Ok(Tag::of_person(removed.version).on(Json(answer)))
+    Ok(Tag::of_devices(person, removed.version).on(Json(answer)))
 }
 
 /// Remove a device of yours
 ///
-/// It rings and answers no more, and its key never counts again. The last phone that may approve goes only with `even_the_last=true`.
+/// It rings and answers no more, and its key never counts again. The last phone that may approve goes only with `even_the_last=true`, and
+/// with a sign-in as fresh as `api.devices.sign_in_max_age_s` says (the token's `auth_time`): otherwise 403 `sign-in-too-old`.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/me/devices/{device}", tag = "Devices",
     params(("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
         IfMatch),
@@ -107,12 +139,14 @@ async fn remove_of(
 pub(in crate::control) async fn remove_own(
     State(api): State<Api>,
     member: Member,
+    caller: Caller,
     Named((_, id)): Named<(String, String)>,
     EvenTheLast(meant): EvenTheLast,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::RemoveDevice, Target::Oneself)?;
-    remove_of(&api, &member, (&person(&member), &id), &if_match, meant).await
+    let asking = Asking { caller: &caller, member: &member };
+    remove_of(&api, &asking, (&person(&member), &id), &if_match, meant).await
 }
 
 /// List a person's devices
@@ -134,7 +168,8 @@ pub(in crate::control) async fn devices_of(
 
 /// Remove a person's device
 ///
-/// As they could themselves; the audit trail says who did. The last phone that may approve goes only with `even_the_last=true`.
+/// As they could themselves; the audit trail says who did. The last phone that may approve goes only with `even_the_last=true`, one's own
+/// also only with a fresh sign-in.
 #[utoipa::path(delete, path = "/v1/workspaces/{workspace}/users/{user}/devices/{device}", tag = "People",
     params(("even_the_last" = Option<bool>, Query, description = "True, if it is meant to go even where it is the last phone that may approve."),
         IfMatch),
@@ -143,19 +178,22 @@ pub(in crate::control) async fn devices_of(
 pub(in crate::control) async fn remove_of_another(
     State(api): State<Api>,
     member: Member,
+    caller: Caller,
     Named((_, user, id)): Named<(String, String, String)>,
     EvenTheLast(meant): EvenTheLast,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::RemoveDevice, &user).await?;
-    remove_of(&api, &member, (&person, &id), &if_match, meant).await
+    let asking = Asking { caller: &caller, member: &member };
+    remove_of(&api, &asking, (&person, &id), &if_match, meant).await
 }
 
 /// Retire all devices of a person
 ///
 /// For a lost phone, or a stolen session: every key is retired and nothing is enrolled. A new phone needs a ticket, or a sign-in that cannot
-/// be phished. The audit trail says who did. Of yourself phones that may approve go only with `even_the_last=true`. `If-Match` takes the tag
-/// of their devices.
+/// be phished. The audit trail says who did. Of yourself phones that may approve go only with `even_the_last=true`, and with a sign-in as
+/// fresh as `api.devices.sign_in_max_age_s` says (the token's `auth_time`): otherwise 403 `sign-in-too-old`. `If-Match` takes the tag of
+/// their devices.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/users/{user}/devices/reset", tag = "People",
     params(("even_the_last" = Option<bool>, Query, description = "True, if you mean to be left without a phone that may approve."), IfMatch),
     responses((status = 200, description = "No device of theirs answers any more.", body = PersonReset),
@@ -163,17 +201,21 @@ pub(in crate::control) async fn remove_of_another(
 pub(in crate::control) async fn reset(
     State(api): State<Api>,
     member: Member,
+    caller: Caller,
     Named((_, id)): Named<(String, String)>,
     EvenTheLast(meant): EvenTheLast,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
     let person = whom(&api, &member, Action::ResetDevices, &id).await?;
+    let asking = Asking { caller: &caller, member: &member };
     let expected = seen(&api, &person, &if_match).await?;
-    let reset = api.policy().devices().reset(&person, &actor(&member), (meant, expected), api.now()).await?;
+    let how = (meant && asking.may_mean(&api, &person), expected);
+    let reset = api.policy().devices().reset(&person, &actor(&member), how, api.now()).await;
+    let reset = reset.map_err(|refused| asking.told(meant, refused))?;
     api.courier().tell(&person, &reset.notice, reset.told);
     let devices = reset.devices.iter().map(|device| device.as_str().to_owned()).collect();
     let answer = PersonReset { devices, in_force_within_s: announced_within_s(reset.announced, api.ttl_s()) };
-    Ok(Tag::of_person(reset.version).on(Json(answer)))
+    Ok(Tag::of_devices(&person, reset.version).on(Json(answer)))
 }
 
 /// Issue a ticket
@@ -205,5 +247,5 @@ pub(in crate::control) async fn ticket(
     let expected = seen(&api, &person, &if_match).await?;
     let (issued, version) = api.policy().devices().ticket(&person, &by, expected, api.now()).await?;
     let answer = Ticket { ticket: issued.expose().to_owned(), expires_at: Moment(issued.expires_at) };
-    Ok(Tag::of_person(version).on(Json(answer)))
+    Ok(Tag::of_devices(&person, version).on(Json(answer)))
 }

@@ -133,7 +133,11 @@ pub(in crate::control) async fn report(
     let reach = taken.reach.is_some();
     carry(&api, &person, &device, taken.reach);
     let in_force_within_s = announced_within_s(taken.announced, api.ttl_s());
-    Ok(Tag::of_person(taken.version).on(Json(ReportTaken { state: enrolled.state, reach, in_force_within_s })))
+    Ok(Tag::of_devices(&person, taken.version).on(Json(ReportTaken {
+        state: enrolled.state,
+        reach,
+        in_force_within_s,
+    })))
 }
 
 /// Ask for a push

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::person;
+use super::{devices, person};
 use crate::control::auth::{Action, Member, Target};
 use crate::control::condition::{IfMatch, IfNoneMatch, Tag, changed_meanwhile};
 use crate::control::input::{Body, Named, device, kind, not_found};
@@ -14,7 +14,7 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::in_force_within_s;
 use crate::event::NotificationType;
-use crate::people::{self, Effective, PreferenceRefusal};
+use crate::people::{self, Effective, Person, PreferenceRefusal};
 use crate::policy::{Preference, Setting, Verdict};
 use crate::store::{Admin, InForce};
 
@@ -135,8 +135,8 @@ fn explanation(state: &Effective) -> String {
     text.to_owned()
 }
 
-fn tag(found: &people::Preferences) -> Tag {
-    Tag::new(format!("s{}-u{}", found.workspace_version, found.user_version))
+fn tag(person: &Person, found: &people::Preferences) -> Tag {
+    Tag::of(person, &format!("s{}-u{}", found.workspace_version, found.user_version))
 }
 
 impl From<PreferenceRefusal> for Problem {
@@ -158,9 +158,10 @@ async fn seen(admin: &Admin, member: &Member, if_match: &IfMatch) -> Result<Opti
     if !if_match.names_a_version() {
         return Ok(None);
     }
-    let found = admin.preferences(&person(member)).await?;
+    let person = person(member);
+    let found = admin.preferences(&person).await?;
     let current = found.user_version;
-    if_match.require(&tag(&found), &PreferenceRefusal::Stale { current }.to_string())?;
+    if_match.require(&tag(&person, &found), &PreferenceRefusal::Stale { current }.to_string())?;
     Ok(Some(current))
 }
 
@@ -176,8 +177,9 @@ pub(in crate::control) async fn preferences(
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     member.require(Action::UsePreferences, Target::Oneself)?;
-    let found = api.policy().admin().preferences(&person(&member)).await?;
-    Ok(if_none_match.show(&tag(&found), Json(Preferences::from(found))))
+    let person = person(&member);
+    let found = api.policy().admin().preferences(&person).await?;
+    Ok(if_none_match.show(&tag(&person, &found), Json(Preferences::from(found))))
 }
 
 /// Turn a type on or off for yourself
@@ -226,14 +228,15 @@ pub(in crate::control) async fn turn_off_all(
 
 /// What is there after a change.
 async fn changed(api: &Api, admin: &Admin, member: &Member, done: InForce) -> Result<(Tag, Preferences, u32), Problem> {
-    let found = admin.preferences(&person(member)).await?;
-    Ok((tag(&found), found.into(), in_force_within_s(done, api.ttl_s())))
+    let person = person(member);
+    let found = admin.preferences(&person).await?;
+    Ok((tag(&person, &found), found.into(), in_force_within_s(done, api.ttl_s())))
 }
 
 /// Make a device of yours quiet, or not
 ///
 /// A quiet device does not ring, but for what the workspace requires. What awaits your answer is in your list all the same. `If-Match` takes
-/// the tag of your preferences.
+/// the tag of your devices.
 #[utoipa::path(put, path = "/v1/workspaces/{workspace}/me/devices/{device}/quiet", tag = "Preferences",
     params(IfMatch),
     request_body = NewQuiet,
@@ -246,12 +249,11 @@ pub(in crate::control) async fn quiet_device(
     Body(NewQuiet { quiet }): Body<NewQuiet>,
 ) -> Result<Response, Problem> {
     member.require(Action::UseDevices, Target::Oneself)?;
-    let device = device(&id)?;
-    let admin = api.policy().admin();
-    let expected = seen(&admin, &member, &if_match).await?;
-    let done = admin.quiet(&person(&member), &device, quiet, expected).await?;
-    let (tag, _, in_force_within_s) = changed(&api, &admin, &member, done).await?;
-    Ok(tag.on(Json(QuietChanged { device: id, quiet, in_force_within_s })))
+    let (device, person) = (device(&id)?, person(&member));
+    let expected = devices::seen(&api, &person, &if_match).await?;
+    let done = api.policy().admin().quiet(&person, &device, quiet, expected).await?;
+    let in_force_within_s = in_force_within_s(done, api.ttl_s());
+    Ok(Tag::of_devices(&person, done.version).on(Json(QuietChanged { device: id, quiet, in_force_within_s })))
 }
 
 #[cfg(test)]

@@ -210,13 +210,14 @@ impl From<Page<people::Activity>> for Recent {
     }
 }
 
-/// A request changes once in its life: when it ends. The tag is that of one request, and says nothing beside its address.
+/// A request changes once in its life: when it ends. The tag is that of one person's request, and says nothing beside its address.
 pub(super) fn tag(request: &people::Request) -> Tag {
-    match &request.ending {
-        None => Tag::new("open"),
-        Some(Ending::Decided(decision)) => Tag::new(format!("decided-{}", decision.id)),
-        Some(Ending::Closed { reason, .. }) => Tag::new(format!("closed-{}", reason.name())),
-    }
+    let state = match &request.ending {
+        None => "open".to_owned(),
+        Some(Ending::Decided(decision)) => format!("decided-{}", decision.id),
+        Some(Ending::Closed { reason, .. }) => format!("closed-{}", reason.name()),
+    };
+    Tag::of(&request.id.person, &state)
 }
 
 /// Read what awaits your answer
@@ -282,7 +283,7 @@ pub(in crate::control) async fn recent(
     part: Part,
 ) -> Result<Json<Recent>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
-    let page = api.policy().requests().recent(&person(&member), part.before, part.limit).await?;
+    let page = api.policy().requests().last_days(&person(&member), part.before, part.limit, api.now()).await?;
     Ok(Json(page.into()))
 }
 
@@ -301,6 +302,6 @@ pub(in crate::control) async fn activity(
 ) -> Result<Json<Recent>, Problem> {
     member.require(Action::ReadActivity, Target::Workspace)?;
     let person = Person { workspace: member.workspace.clone(), user: user(&id)? };
-    let page = api.policy().requests().recent(&person, part.before, part.limit).await?;
+    let page = api.policy().requests().last_days(&person, part.before, part.limit, api.now()).await?;
     Ok(Json(page.into()))
 }

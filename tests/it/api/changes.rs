@@ -149,7 +149,7 @@ over_both! {
         let path = "/v1/workspaces/acme/me/devices/d1/quiet";
         let quiet = served.put("user", path, json!({"quiet": true})).await;
         assert_eq!((quiet.status, &quiet.body), (200, &json!({"device": "d1", "quiet": true, "in_force_within_s": 0})));
-        assert_eq!(quiet.header("etag"), served.get("user", PREFERENCES).await.header("etag"));
+        assert_eq!(quiet.header("etag"), served.get("user", "/v1/workspaces/acme/me/devices").await.header("etag"));
         let resolved = ask(&served.policy, "acme", &["jonas"]).await.unwrap();
         assert!(resolved.users[0].devices().all(|device| device.quiet()), "the worker knows");
         let foreign = served.put("owner", path, json!({"quiet": false})).await;

@@ -1,15 +1,18 @@
 //! Who acts on a person's devices as they saw them is told when they are not so any more: 412, and nothing was done.
 use serde_json::{Value, json};
+use watchbell::seam::{Clock as _, SystemClock};
 use watchbell::store::Policy;
 
 use super::phones::asks;
 use super::support::{Answer, Call, Served};
 use crate::people::phones::Phone;
-use crate::store_support::over_both;
+use crate::people::support::sign_in;
+use crate::store_support::{over_both, person};
 
 const W: &str = "/v1/workspaces/acme";
 const THEIRS: &str = "/v1/workspaces/acme/users/jonas/devices";
 const OWN: &str = "/v1/workspaces/acme/me/devices";
+const PREFERENCES: &str = "/v1/workspaces/acme/me/preferences";
 
 impl Served {
     /// The tag of Jonas' devices.
@@ -78,7 +81,9 @@ over_both! {
         let taken = served.report(&phone).header("if-match", &served.tag().await).answer().await;
         assert_eq!((taken.status, taken.header("etag")), (200, served.tag().await.as_str()));
         assert_eq!(served.locale().await, "de");
-        assert_eq!(served.report(&phone).header("if-match", taken.header("etag")).status().await, 200);
+        let again = served.report(&phone).header("if-match", taken.header("etag")).answer().await;
+        assert_eq!((again.status, again.header("etag")), (200, taken.header("etag")), "it says nothing new");
+        let old = served.changed_meanwhile(&phone).await;
 
         let ticket = served.call_as("admin", "POST", &format!("{W}/users/jonas/tickets")).answer().await;
         let path = format!("{OWN}/{}/promotion", phone.id());
@@ -87,9 +92,53 @@ over_both! {
             let call = served.call_as("user", "POST", &path).header("dpop", &proof).header("if-match", tag);
             call.json(&json!({"ticket": ticket.body["ticket"]})).answer()
         };
-        is_stale(&promote(taken.header("etag")).await);
+        is_stale(&promote(&old).await);
         let promoted = promote(&served.tag().await).await;
         assert_eq!((promoted.status, promoted.header("etag")), (200, served.tag().await.as_str()), "{}", promoted.text);
+    }
+
+    /// Whoever makes a phone quiet does so with the list of devices before them: its tag counts, that of the preferences does not.
+    async fn an_old_view_of_a_phone_that_is_made_quiet(policy: Policy) {
+        let served = Served::new(policy).await;
+        let phone = served.approver().await;
+        let old = served.changed_meanwhile(&phone).await;
+        let path = format!("{OWN}/{}/quiet", phone.id());
+        let quiet = |tag: &str| {
+            served.call_as("user", "PUT", &path).header("if-match", tag).json(&json!({"quiet": true})).answer()
+        };
+        is_stale(&quiet(&old).await);
+        is_stale(&quiet(served.get("user", PREFERENCES).await.header("etag")).await);
+        let done = quiet(&served.tag().await).await;
+        assert_eq!((done.status, done.header("etag")), (200, served.tag().await.as_str()), "{}", done.text);
+    }
+
+    /// `…/me/…` is one address for everybody. What another person was shown is not what one has, and what they saw not what one saw, though
+    /// both are in the same state.
+    async fn another_persons_tag_is_nobodys(policy: Policy) {
+        let served = Served::new(policy.clone()).await;
+        for user in ["jonas", "benita"] {
+            let now = SystemClock.now();
+            policy.requests().project(&sign_in(&person("acme", user), "e1", now), now).await.unwrap();
+        }
+        let request = format!("{W}/me/requests/identity_verification/e1");
+        let tag = async |persona: &str, path: &str| served.get(persona, path).await.header("etag").to_owned();
+        for path in [OWN, PREFERENCES, &request] {
+            let theirs = tag("user", path).await;
+            let read = |persona| served.call_as(persona, "GET", path).header("if-none-match", &theirs).status();
+            assert_eq!((read("user").await, read("admin").await), (304, 200), "{path}");
+        }
+        let (theirs, own) = (tag("user", PREFERENCES).await, tag("admin", PREFERENCES).await);
+        let off = format!("{PREFERENCES}/otp_received");
+        let switch = |tag: &str| {
+            served.call_as("admin", "PUT", &off).header("if-match", tag).json(&json!({"preference": "off"})).answer()
+        };
+        is_stale(&switch(&theirs).await);
+        let all = format!("{PREFERENCES}/turn-off-all");
+        is_stale(&served.call_as("admin", "POST", &all).header("if-match", &theirs).answer().await);
+        let reset = |tag: &str| served.call_as("admin", "POST", &format!("{THEIRS}/reset")).header("if-match", tag).answer();
+        is_stale(&reset(&tag("admin", OWN).await).await);
+        assert_eq!(switch(&own).await.status, 200);
+        assert_eq!(reset(&tag("admin", THEIRS).await).await.status, 200);
     }
 
     /// One request, as a phone reads it, has a tag: who has it already gets no body, until it ended.

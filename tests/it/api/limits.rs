@@ -69,6 +69,10 @@ over_both! {
         for path in ["/nowhere", "/v1", "/v1/workspaces/acme", "/v2/me", "/docs/../x", "/v1/me/"] {
             assert_eq!(served.get("user", path).await.problem(), "no-such-address", "{path}");
         }
+        for path in ["/v1/workspaces/%ff/me/preferences", "/v1/workspaces/acme/users/%ff/devices"] {
+            let answer = served.get("user", path).await;
+            assert_eq!((answer.status, answer.problem()), (404, "no-such-address"), "{path}: {}", answer.text);
+        }
         let answer = served.call_as("user", "PATCH", "/v1/me").answer().await;
         assert_eq!((answer.status, answer.problem(), answer.header("allow")), (405, "no-such-method", "GET,HEAD"));
         assert_eq!(served.call_as("user", "FOO", "/v1/me").status().await, 405);

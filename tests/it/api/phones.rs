@@ -40,17 +40,24 @@ impl Served {
 
     /// Jonas signs in on a phone: it is registered.
     pub async fn register(&self, phone: &mut Phone) -> Answer {
+        let answer = self.registers(phone, "").await;
+        if answer.status == 200 {
+            phone.id = Some(watchbell::event::DeviceId::new(answer.body["device"].as_str().unwrap()).unwrap());
+        }
+        answer
+    }
+
+    /// What the API says to a registration, under that idempotency key unless it is empty.
+    async fn registers(&self, phone: &Phone, key: &str) -> Answer {
         let path = format!("{W}/me/devices");
         let challenge = self.call_as("user", "POST", &format!("{path}/challenges")).answer().await;
         let challenge = challenge.body["challenge"].clone();
         let proof = self.proof(phone, ("POST", &path), &json!({"nonce": challenge}));
         let report = json!({"platform": "apns", "app": "com.example.app", "token": phone.token, "locale": "en-US", "model": "Pixel 8"});
         let body = json!({"challenge": challenge, "name": "My phone", "report": report});
-        let answer = self.call_as("user", "POST", &path).header("dpop", &proof).json(&body).answer().await;
-        if answer.status == 200 {
-            phone.id = Some(watchbell::event::DeviceId::new(answer.body["device"].as_str().unwrap()).unwrap());
-        }
-        answer
+        let call = self.call_as("user", "POST", &path).header("dpop", &proof).json(&body);
+        let call = if key.is_empty() { call } else { call.header("idempotency-key", key) };
+        call.answer().await
     }
 
     /// The push arrives and its nonce goes back.
@@ -206,6 +213,32 @@ over_both! {
         assert_eq!(reset.body["devices"], json!([phone.id().as_str()]));
         assert_eq!(show(&served.proof(&phone, ("GET", &path), &json!({}))).await.problem(), "unknown-phone");
         assert_eq!(served.answers(&phone, "e1", "approve").await.problem(), "unknown-phone");
+    }
+
+    /// A registration that is sent again is answered as it was, to the letter, while nothing changed: of a phone that has to be reached, of one
+    /// that waits for its token, and of one that was known. No push is sent twice for it. Once it was reached, that is what it is told.
+    async fn a_registration_is_answered_as_it_was(policy: Policy) {
+        let served = served(policy).await;
+        served.approver().await;
+        for (token, waits) in [("token-2", false), ("token-1", true)] {
+            let mut phone = Phone::new(token);
+            let first = served.registers(&phone, token).await;
+            let said = ["again", "reach", "waits"].map(|member| first.body[member].as_bool().unwrap());
+            assert_eq!((first.status, said), (200, [false, true, waits]), "{}", first.text);
+            let pushed = served.pushed.take();
+            assert_eq!(served.registers(&phone, token).await.body, first.body);
+            let known = served.registers(&phone, &format!("{token}-known")).await;
+            assert_eq!((&known.body["again"], &known.body["device"]), (&json!(true), &first.body["device"]));
+            assert_eq!(served.registers(&phone, &format!("{token}-known")).await.body, known.body);
+            assert_ne!(served.pushed.take().nonce, pushed.nonce, "that of the second one");
+
+            phone.id = Some(watchbell::event::DeviceId::new(first.body["device"].as_str().unwrap()).unwrap());
+            let call = served.by_phone(&phone, "POST", &format!("{W}/phone/reached"));
+            assert_eq!(call.json(&json!({"nonce": pushed.nonce.expose()})).status().await, 200);
+            phone.id = None;
+            let reached = served.registers(&phone, token).await;
+            assert_eq!([&reached.body["reach"], &reached.body["waits"]], [&json!(false), &json!(false)]);
+        }
     }
 
     /// A second phone by the digits that it shows, a key that rolls, and the list in which its person sees it all.

@@ -96,7 +96,7 @@ over_both! {
             ("otp_received/e1", "no-such-request"),
             ("passkey/e1", "no-such-type"),
             ("trusted_device/a%20b", "no-such-id"),
-            ("trusted_device/%ff", "no-workspace"),
+            ("trusted_device/%ff", "no-such-address"),
         ] {
             let answer = served.get("owner", &format!("{PENDING}/{address}")).await;
             assert_eq!((answer.status, answer.problem()), (404, problem), "{address}");
@@ -112,7 +112,7 @@ over_both! {
         let path = format!("{PENDING}/identity_verification/e1");
         let open = served.get("owner", &path).await;
         let again = served.call_as("owner", "GET", &path).header("if-none-match", open.header("etag")).answer().await;
-        assert_eq!((again.status, again.header("etag")), (304, "\"open\""));
+        assert_eq!((again.status, again.header("etag")), (304, open.header("etag")));
         served.policy.requests().decide(&answer(&asked, "d1", Verb::DenyNotMe, None), SystemClock.now()).await.unwrap();
         let over = served.call_as("owner", "GET", &path).header("if-none-match", open.header("etag")).answer().await;
         assert_eq!((over.status, &over.body["ended"]["verb"], &over.body["ended"]["device"]), (200, &json!("deny_not_me"), &json!("d1")));
@@ -124,7 +124,8 @@ over_both! {
         project(&served.policy, &late).await;
         served.policy.requests().expire(SystemClock.now()).await.unwrap();
         let over = served.get("owner", &format!("{PENDING}/identity_verification/e2")).await;
-        assert_eq!((&over.body["ended"]["closed"], &over.body["ended"]["verb"], over.header("etag")), (&json!("expired"), &Value::Null, "\"closed-expired\""));
+        assert_eq!((&over.body["ended"]["closed"], &over.body["ended"]["verb"]), (&json!("expired"), &Value::Null));
+        assert_ne!(over.header("etag"), open.header("etag"));
     }
 
     /// The last 30 days, page by page; an admin reads the same of anybody, without contents.

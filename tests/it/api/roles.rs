@@ -188,16 +188,6 @@ over_both! {
             }
             assert_eq!(served.call(method, path).answer().await.problem(), "no-token");
         }
-        for (method, path) in OF_OPERATORS {
-            let path = path.replace("{workspace}", "acme");
-            let body = json!({"id": "l1", "what": "user_removed", "user": "nina"});
-            for persona in PERSONAS.into_iter().chain(["elsewhere"]) {
-                let answer = served.call_as(persona, method, &path).json(&body).answer().await;
-                assert_eq!((answer.status, answer.problem()), (403, "not-operator"), "{persona} {method} {path}");
-            }
-            assert_eq!(served.call_as("operator", method, &path).json(&body).status().await, 200, "{method} {path}");
-            assert_eq!(served.call(method, &path).json(&body).answer().await.problem(), "no-token");
-        }
         // Not to themselves, whoever they are; and the trail says by which right.
         let own = address("/users/{user}/tickets", "acme", "otto");
         assert_eq!(served.call_as("operator", "POST", &own).status().await, 403);
@@ -207,20 +197,38 @@ over_both! {
         let newest = &trail["entries"][0];
         let said = [&newest["action"], &newest["actor_role"], &newest["actor"], &newest["user"]];
         assert_eq!(said, ["ticket_issued", "operator", "otto", "ada"]);
-        for (method, path, problem) in OF_PHONES {
-            for persona in PERSONAS {
-                let mut call = served.call_as(persona, method, &address(path, "acme", "jonas"));
-                if let Some(body) = body_of(path) {
-                    call = call.json(&body);
-                }
-                assert_eq!(call.answer().await.problem(), problem, "{persona} {method} {path}");
-            }
-        }
         // Ada owns acme and is a user of globex: there she is one.
         let me = served.get("owner", "/v1/me").await.body;
         let roles = json!([{"workspace": "acme", "role": "owner"}, {"workspace": "globex", "role": "user"}]);
         assert_eq!((&me["user"], &me["operator"], &me["workspaces"]), (&json!("ada"), &json!(false), &roles));
         assert_eq!(served.get("owner", "/v1/workspaces/globex/settings").await.problem(), "not-allowed");
         assert_eq!(served.get("owner", "/v1/workspaces/globex/me/preferences").await.status, 200);
+    }
+
+    /// What is no member's: of operators and of phones, in whatever workspace.
+    async fn what_no_role_gives(policy: Policy) {
+        let served = Served::with(policy, |api| api.requests_burst = 10_000).await;
+        let workspaces = ["acme", "initech"];
+        for (workspace, (method, path)) in workspaces.into_iter().flat_map(|one| OF_OPERATORS.map(|row| (one, row))) {
+            let path = path.replace("{workspace}", workspace);
+            let body = json!({"id": "l1", "what": "user_removed", "user": "nina"});
+            for persona in PERSONAS.into_iter().chain(["elsewhere"]) {
+                let answer = served.call_as(persona, method, &path).json(&body).answer().await;
+                assert_eq!((answer.status, answer.problem()), (403, "not-operator"), "{persona} {method} {path}");
+            }
+            assert_eq!(served.call_as("operator", method, &path).json(&body).status().await, 200, "{method} {path}");
+            assert_eq!(served.call(method, &path).json(&body).answer().await.problem(), "no-token");
+        }
+        for (workspace, (method, path, problem)) in workspaces.into_iter().flat_map(|one| OF_PHONES.map(|row| (one, row))) {
+            let address = address(path, workspace, "jonas");
+            let calls = PERSONAS.into_iter().chain(["elsewhere", "operator"]);
+            let calls = calls.map(|persona| served.call_as(persona, method, &address));
+            for mut call in calls.chain([served.call(method, &address)]) {
+                if let Some(body) = body_of(path) {
+                    call = call.json(&body);
+                }
+                assert_eq!(call.answer().await.problem(), problem, "{method} {address}");
+            }
+        }
     }
 }

@@ -106,6 +106,27 @@ over_both! {
         }
     }
 
+    /// Of a workspace that was deleted, who has no role in it hears that there is none for them, whatever their session; who had one hears that
+    /// their session ended. An operator helps people there as before.
+    async fn a_deleted_workspace_ends_sessions_of_its_people(policy: Policy) {
+        let served = Served::new(policy).await;
+        let old = |persona: &str| served.token_of(persona, json!({"iat": SystemClock.now().as_secs() - 10}));
+        let ask = async |persona: &str, method: &str, path: &str, body: Value| {
+            served.call(method, path).header("authorization", &old(persona)).json(&body).answer().await
+        };
+        let deleted = json!({"id": "l1", "what": "workspace_deleted"});
+        let said = ask("operator", "POST", "/v1/operator/workspaces/acme/lifecycle", deleted).await;
+        assert_eq!(said.status, 200, "{}", said.text);
+        let path = format!("{W}/me/preferences");
+        for (persona, status, problem) in
+            [("elsewhere", 404, "no-workspace"), ("operator", 404, "no-workspace"), ("user", 401, "session-ended")]
+        {
+            let answer = ask(persona, "GET", &path, json!({})).await;
+            assert_eq!((answer.status, answer.problem()), (status, problem), "{persona}");
+        }
+        assert_eq!(ask("operator", "POST", &format!("{W}/users/jonas/tickets"), json!({})).await.status, 200);
+    }
+
     /// An issuer that does not say when somebody signed in shows no fresh sign-in, and they are told what to do.
     async fn a_sign_in_that_says_no_time(policy: Policy) {
         let served = Served::new(policy).await;
@@ -171,6 +192,34 @@ over_both! {
             let said = served.by_phone(&phone, "POST", &format!("{W}/phone/notices/none/not-me")).answer().await;
             assert_eq!(said.status, expected, "{}", said.text);
         }
+    }
+
+    /// An old session leaves nobody without a phone that may approve, whatever it says that is meant; nor does one whose issuer does not say how
+    /// old it is. What takes no such phone needs no fresh sign-in, nor does helping another; and with a fresh one it is one's own to do.
+    async fn a_session_alone_silences_nobody(policy: Policy) {
+        let served = Served::new(policy).await;
+        let (phone, mut receiver) = (served.approver().await, Phone::new("token-2"));
+        served.register(&mut receiver).await;
+        let own = format!("{W}/me/devices/{}", phone.id());
+        let same = format!("{W}/users/jonas/devices/{}", phone.id());
+        let reset = format!("{W}/users/jonas/devices/reset");
+        let undated = served.token_of("user", json!({"auth_time": null}));
+        for (method, path) in [("DELETE", &own), ("DELETE", &same), ("POST", &reset)] {
+            let unsure = served.with_token_of("user", (2, 400), method, path).await;
+            assert_eq!((unsure.status, unsure.problem()), (409, "last-approver"), "{method} {path}");
+            let meant = format!("{path}?even_the_last=true");
+            let refused = served.with_token_of("user", (2, 400), method, &meant).await;
+            assert_eq!((refused.status, refused.problem()), (403, "sign-in-too-old"), "{method} {path}");
+            let refused = served.call(method, &meant).header("authorization", &undated).answer().await;
+            assert_eq!((refused.status, refused.problem()), (403, "sign-in-too-old"), "{method} {path}");
+            assert!(refused.text.contains("Ask somebody who administers"), "{}", refused.text);
+        }
+        assert_eq!(served.by_phone(&phone, "GET", &format!("{W}/phone/requests")).status().await, 200);
+        let path = format!("{W}/me/devices/{}?even_the_last=true", receiver.id());
+        assert_eq!(served.with_token_of("user", (2, 400), "DELETE", &path).await.status, 200, "it may only receive");
+        let gone = served.with_token_of("user", (2, 2), "DELETE", &format!("{own}?even_the_last=true")).await;
+        assert_eq!((gone.status, &gone.body["approvers_left"]), (200, &json!(0)), "{}", gone.text);
+        assert_eq!(served.with_token_of("admin", (2, 400), "POST", &reset).await.status, 200, "another's");
     }
 
     /// Resetting oneself asks whether the phone that may approve is meant.

@@ -159,6 +159,8 @@ impl Call<'_> {
         for name in ["x-request-id", "content-security-policy", "x-content-type-options", "cache-control"] {
             assert!(headers.contains_key(name), "{method} {path} {status} has no {name}");
         }
+        let vary: Vec<_> = headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert!(!path.starts_with("/v1/") || vary.join(",").contains("authorization"), "{method} {path}: {vary:?}");
         if status >= 400 && method != "HEAD" {
             assert_eq!(kind, "application/problem+json", "{method} {path} {status}: {text}");
             let sentence = body["detail"].as_str().unwrap();
