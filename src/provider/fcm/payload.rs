@@ -90,6 +90,9 @@ fn references(json: &mut Json, push: &Push<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -127,6 +130,44 @@ mod tests {
         for (expires_in, expected) in [(120, "120s"), (0, "0s"), (-5, "0s"), (2_419_201, "2419200s")] {
             push.expires_at = Timestamp::from_secs(NOW.as_secs() + expires_in);
             assert_eq!(read(&encode(&push, NOW))["message"]["android"]["ttl"], expected);
+        }
+    }
+
+    /// The page for app teams names what a push carries on each platform: all of it, and nothing that there is not.
+    #[test]
+    fn the_page_for_app_teams_names_every_member() {
+        let page = include_str!("../../../docs/app.md");
+        let table = page.split("\n\n").find(|part| part.starts_with("| member |")).unwrap();
+        let named = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let mut told = [BTreeSet::new(), BTreeSet::new()];
+        for row in table.lines().skip(2) {
+            let cells: Vec<_> = row.split('|').map(named).collect();
+            // A platform that has no name of its own for it has the member's.
+            for (told, own) in told.iter_mut().zip([&cells[2], &cells[3]]) {
+                told.extend(if own.is_empty() { cells[1].clone() } else { own.clone() });
+            }
+        }
+        let carried = |platform, body: &dyn Fn(&Push<'_>) -> Value| {
+            let names = RefCell::new(BTreeSet::new());
+            fixtures::all_payloads(platform, |push| {
+                let body = body(push);
+                names.borrow_mut().extend(body.as_object().unwrap().keys().cloned());
+                names
+                    .borrow_mut()
+                    .extend(body["aps"].as_object().into_iter().flatten().map(|(name, _)| format!("aps.{name}")));
+                body
+            });
+            names.into_inner()
+        };
+        let [apples, googles] = told;
+        assert_eq!(googles, carried(Platform::Fcm, &|push| read(&encode(push, NOW))["message"]["data"].clone()));
+        // What stands in `aps` are Apple's words, of which the page names those that say something of their own.
+        let (apples, carried) = (apples, carried(Platform::Apns, &fixtures::apns_body));
+        let apples_words = |name: &&String| name.starts_with("aps");
+        let own: BTreeSet<_> = apples.iter().filter(|name| !name.starts_with("ap")).collect();
+        assert_eq!(own, carried.iter().filter(|name| !apples_words(name)).collect());
+        for name in apples.iter().filter(apples_words) {
+            assert!(carried.contains(name), "{name}");
         }
     }
 
