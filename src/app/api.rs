@@ -83,7 +83,8 @@ impl ApiServer {
         let (source, handle) = projector::start(config, &clients).await?;
         let limits = Limits { recipients_max: config.fanout.recipients_max };
         let writes = (policy.requests(), policy.admin());
-        let projector = tokio::spawn(projector::run(source, writes, courier.clone(), forwarder.clone(), limits));
+        let stands = (limits, readiness.component("projector"));
+        let projector = tokio::spawn(projector::run(source, writes, courier.clone(), forwarder.clone(), stands));
         let drain_deadline = config.api.drain_deadline();
         Ok(Self {
             policy,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::auth::Authenticator;
+use crate::event::Timestamp;
 use crate::seam::{Clock, SystemClock, Unavailable};
 use crate::store::{Admin, Requests};
 use crate::telemetry::Component;
@@ -14,6 +15,8 @@ use crate::telemetry::Component;
 /// Longest wait between two looks for requests that end: another process may have opened one that ends sooner than those known here. Also
 /// how soon readiness follows the store.
 const LOOK: Duration = Duration::from_secs(1);
+/// Shortest wait after a look that ended nothing: an answer that holds its request takes some milliseconds.
+const HELD: Duration = Duration::from_millis(50);
 /// Between two looks at how sign-in stands.
 const LOOK_AT_SIGN_IN: Duration = Duration::from_millis(500);
 /// Between two sweeps when nothing was left to remove: rows live for hours at least.
@@ -47,8 +50,12 @@ async fn round(requests: &Requests) -> Result<Duration, Unavailable> {
         tracing::debug!(ended, "requests expired");
         return Ok(Duration::ZERO);
     }
-    let next = requests.next_expiry().await?;
-    Ok(next.map_or(LOOK, |next| next.since(SystemClock.now()).min(LOOK)))
+    Ok(pause(requests.next_expiry().await?, SystemClock.now()))
+}
+
+/// How long to wait when nothing could be ended, although the next request's time may be over: another transaction holds it then.
+fn pause(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    next.map_or(LOOK, |next| next.since(now).clamp(HELD, LOOK))
 }
 
 /// Removes what need not be kept, until `stop`.
@@ -82,4 +89,18 @@ pub(super) async fn watch_sign_in(authenticator: Arc<Authenticator>, sign_in: Co
         }
     };
     stop.run_until_cancelled(looks).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_holds_is_not_asked_for_at_once() {
+        // A request that is over and held, one that ends soon, later, much later, and none.
+        let now = Timestamp(1_800_000_000_000);
+        let soon = |ms: i64| Some(Timestamp(now.as_millis() + ms));
+        let pauses = [soon(-9_000), soon(0), soon(7), soon(700), soon(90_000), None].map(|next| pause(next, now));
+        assert_eq!(pauses.map(|pause| pause.as_millis()), [50, 50, 50, 700, 1_000, 1_000]);
+    }
 }

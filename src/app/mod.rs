@@ -12,6 +12,7 @@ mod duties;
 mod lifecycle;
 mod observe;
 mod outcome;
+mod patience;
 mod projector;
 
 pub use api::ApiServer;

@@ -1,26 +1,22 @@
 //! Outcomes become what people may look back on, and what upstream hears while a request is open: many in one transaction.
 //!
 //! The point: as in [`super::projector`], offsets are finished after the commit, and what is read again is there already. An outcome may be
-//! read before its event is projected, because it comes by another topic; so one of which upstream is to hear waits a moment for its
-//! request. It fails by waiting, while the store does not answer.
-use std::time::{Duration, Instant};
+//! read before its event, because it comes by another topic; then upstream hears of it with the request. It fails by waiting, while the store
+//! does not answer; what the store will never take is passed over with a warning.
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::patience::{Taken, given_up, until_taken};
 use crate::people::Seen;
 use crate::people::codec_outcome::{JobEnded, decode_outcome, decode_seen};
-use crate::seam::{Clock, LeaseState, Record, SystemClock};
+use crate::seam::{Clock, Record, SystemClock};
 use crate::store::Requests;
 
 /// Outcomes that one transaction notes: some milliseconds of work.
 pub(super) const BATCH_MAX: usize = 64;
-/// Between two looks for the request of an outcome that was read first.
-const REQUEST_SOON: Duration = Duration::from_millis(50);
-/// An outcome that ended longer ago than this, or has waited for so long, waits for no request: it was projected long ago, or never will be.
-const REQUEST_MAX: Duration = Duration::from_secs(5);
-/// Between two tries while the store does not answer.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Notes what comes, until nothing comes any more.
 pub(super) async fn run(mut records: UnboundedReceiver<Record>, requests: Requests) {
@@ -30,11 +26,24 @@ pub(super) async fn run(mut records: UnboundedReceiver<Record>, requests: Reques
     }
 }
 
-/// Notes a batch of outcomes, empties it and tells the leases, as [`super::project_event`] does.
+/// Notes a batch of outcomes, empties it and tells the leases, as [`super::project_event`] does. Where one of them makes us panic, each is
+/// noted by itself, and that one is left for whoever reads it again.
 pub async fn note_outcomes(requests: &Requests, batch: &mut Vec<Record>) {
-    let done = note(requests, batch).await;
+    let together = AssertUnwindSafe(note(requests, batch)).catch_unwind().await.ok();
     for record in batch.drain(..) {
-        if done { record.lease.finish(record.offset) } else { record.lease.abandon(record.offset) }
+        let done = match together {
+            Some(done) => Ok(done),
+            None => AssertUnwindSafe(note(requests, std::slice::from_ref(&record))).catch_unwind().await,
+        };
+        let (lease, offset) = (&record.lease, record.offset);
+        match done {
+            Ok(true) => lease.finish(offset),
+            Ok(false) => lease.abandon(offset),
+            Err(_) => {
+                tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "an outcome could not be noted");
+                lease.abandon(offset);
+            }
+        }
     }
 }
 
@@ -63,38 +72,47 @@ async fn measure(requests: &Requests, seen: &Seen) {
     }
 }
 
-/// Whether the endings of the batch are noted.
+/// Whether the endings of the batch are noted. Where the store does not take all of them together, those that it takes are.
 async fn note_endings(requests: &Requests, batch: &[Record]) -> bool {
-    let endings: Vec<JobEnded> = batch.iter().filter_map(readable).collect();
+    let read = batch.iter().filter_map(|record| Some((record, readable(record)?)));
+    let (records, endings): (Vec<&Record>, Vec<JobEnded>) = read.unzip();
     if endings.is_empty() {
         return true;
     }
-    let latest = endings.iter().map(|ended| ended.activity.at).max().unwrap_or_default();
-    let began = Instant::now();
-    loop {
-        if batch.iter().all(|record| record.lease.state() == LeaseState::Fenced) {
-            return false;
+    let unfit = match until_taken(batch, || requests.ended(&endings, SystemClock.now())).await {
+        Taken::Done(()) => {
+            count("noted", endings.len());
+            return true;
         }
-        let now = SystemClock.now();
-        // Whichever is first: the clock of who wrote it may be ahead of ours.
-        let without_request = now.since(latest).max(began.elapsed()) > REQUEST_MAX;
-        match requests.ended(&endings, without_request, now).await {
-            Ok(true) => {
-                counter!("watchbell_outcomes_noted_total", "result" => "noted").increment(endings.len() as u64);
-                return true;
-            }
-            Ok(false) => tokio::time::sleep(REQUEST_SOON).await,
-            Err(unavailable) => {
-                tracing::debug!(%unavailable, "outcomes wait for the store");
-                tokio::time::sleep(AGAIN).await;
+        Taken::Fenced => return false,
+        Taken::Refused(unfit) => unfit,
+    };
+    if let [record] = records[..] {
+        given_up(record, &unfit);
+        count("refused", 1);
+        return true;
+    }
+    for (record, ended) in records.into_iter().zip(&endings) {
+        let alone = std::slice::from_ref(ended);
+        match until_taken(std::slice::from_ref(record), || requests.ended(alone, SystemClock.now())).await {
+            Taken::Done(()) => count("noted", 1),
+            Taken::Fenced => return false,
+            Taken::Refused(unfit) => {
+                given_up(record, &unfit);
+                count("refused", 1);
             }
         }
     }
+    true
+}
+
+fn count(result: &'static str, outcomes: usize) {
+    counter!("watchbell_outcomes_noted_total", "result" => result).increment(outcomes as u64);
 }
 
 fn readable(record: &Record) -> Option<JobEnded> {
     let passed_over = |result: &'static str| {
-        counter!("watchbell_outcomes_noted_total", "result" => result).increment(1);
+        count(result, 1);
         None
     };
     match decode_outcome(record.payload.as_deref().unwrap_or_default()) {

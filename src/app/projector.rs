@@ -10,27 +10,32 @@
 //! flood in its own partition waits for it, as long as its lane takes for so many transactions; to go past it, either the flood would have
 //! to be kept here, without a bound, or its records be left in the log and read a second time, with a second place to commit.
 //!
-//! An event that cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. It fails by waiting:
-//! while the store does not answer, records wait in Kafka.
+//! An event that cannot be read is counted and passed over: the worker, which reads the same record, dead-letters it. So is, with a warning,
+//! what the store says it will never take: one record must not hold up everybody's. It fails by waiting: while the store does not answer,
+//! records wait in Kafka.
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use metrics::counter;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
 
 use super::courier::PushCourier;
+use super::patience::{Taken, given_up, until_taken};
 use super::{StartError, lifecycle, outcome};
 use crate::config::Config;
-use crate::event::{Limits, NotificationType};
+use crate::event::{Limits, NotificationType, Timestamp};
 use crate::kafka::client::Clients;
 use crate::kafka::source::{Source, SourceHandle, Subscription};
 use crate::people::codec_event::{Asked, decode_asked};
-use crate::seam::{Budget, Clock, Feed, Forwarder, LeaseState, Record, RecordSource, SystemClock, Unavailable};
+use crate::people::{Projection, RequestId};
+use crate::seam::{Budget, Clock, Feed, Forwarder, Record, RecordSource, SystemClock};
 use crate::store::{Admin, Projected, Requests};
+use crate::telemetry::Component;
 
 /// Records of a type that are worked on at once: more than the store does at once, so that it never waits for Kafka.
 const IN_FLIGHT: usize = 128;
@@ -46,8 +51,8 @@ const OUTCOME_LANES: usize = 4;
 const LIFECYCLE_LANES: usize = 4;
 /// Keys are spread over so many lanes, each of which projects one record after the other: as many as the store does at once.
 const LANES: usize = 16;
-/// Between two tries while the store does not answer.
-const AGAIN: Duration = Duration::from_secs(1);
+/// People of one event that are asked at once, each in a transaction of their own: an event may ask hundreds, and others wait behind it in its lane.
+const PEOPLE_AT_ONCE: usize = 4;
 
 /// Joins the group. The brokers may come later.
 pub(super) async fn start(config: &Config, clients: &Clients) -> Result<(Source, SourceHandle), StartError> {
@@ -75,8 +80,9 @@ pub(super) async fn run(
     (requests, admin): (Requests, Admin),
     courier: PushCourier,
     letters: impl Forwarder + Clone,
-    limits: Limits,
+    (limits, lanes_stand): (Limits, Component),
 ) {
+    lanes_stand.ready();
     let tasks = TaskTracker::new();
     // What waits in the lanes is bounded by the budgets.
     let lanes: [UnboundedSender<Record>; LANES] = std::array::from_fn(|_| {
@@ -112,7 +118,13 @@ pub(super) async fn run(
                 Feed::Lifecycle => &lives[(hash % LIFECYCLE_LANES as u64) as usize],
                 _ => &lanes[(hash % LANES as u64) as usize],
             };
-            lane.send(record).ok();
+            if let Err(SendError(record)) = lane.send(record) {
+                // No panic of a record's ends a lane, so this is none of a record's. It stays unfinished, and is read again.
+                let (lease, offset) = (&record.lease, record.offset);
+                tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a lane has ended");
+                lanes_stand.waiting("a lane has ended: restart this process, the log has the reason");
+                lease.abandon(offset);
+            }
         }
     }
     drop((lanes, outcomes, lives));
@@ -149,47 +161,49 @@ async fn project(requests: &Requests, record: &Record, limits: Limits) -> bool {
             return true;
         }
     };
-    loop {
-        if record.lease.state() == LeaseState::Fenced {
+    let steps: Vec<_> = match &asked {
+        Asked::Requests(projections) => projections.iter().map(Step::Ask).collect(),
+        Asked::Cancelled(ids, until) => ids.iter().map(|id| Step::Cancel(id, *until)).collect(),
+    };
+    for steps in steps.chunks(PEOPLE_AT_ONCE) {
+        let taken = join_all(steps.iter().map(|step| take(requests, record, kind, step))).await;
+        if taken.contains(&false) {
             return false;
         }
-        match apply(requests, &asked, kind, key).await {
-            Ok(()) => return true,
-            Err(unavailable) => {
-                tracing::debug!(%unavailable, "a record waits for the store");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
     }
+    true
 }
 
-async fn apply(
-    requests: &Requests,
-    asked: &Asked,
-    kind: NotificationType,
-    key: Option<&[u8]>,
-) -> Result<(), Unavailable> {
-    match asked {
-        Asked::Requests(projections) => {
-            for projection in projections {
-                count(
-                    kind,
-                    match requests.project(projection, SystemClock.now()).await? {
-                        Projected::Open => "open",
-                        Projected::Closed(_) => "closed",
-                        Projected::Known => "known",
-                    },
-                );
-            }
+/// What an event means for one person.
+enum Step<'a> {
+    Ask(&'a Projection),
+    Cancel(&'a RequestId, Timestamp),
+}
+
+/// Whether one person's part of a record is done with; false if its partition went first.
+async fn take(requests: &Requests, record: &Record, kind: NotificationType, step: &Step<'_>) -> bool {
+    let key = record.key.as_deref();
+    let taken = until_taken(std::slice::from_ref(record), || async {
+        let now = SystemClock.now();
+        Ok(match step {
+            Step::Ask(projection) => match requests.project(projection, now).await? {
+                Projected::Open => "open",
+                Projected::Closed(_) => "closed",
+                Projected::Known => "known",
+            },
+            Step::Cancel(id, until) if requests.cancel(id, key, *until, now).await? => "cancelled",
+            Step::Cancel(..) => "over",
+        })
+    });
+    match taken.await {
+        Taken::Done(result) => count(kind, result),
+        Taken::Refused(unfit) => {
+            given_up(record, &unfit);
+            count(kind, "refused");
         }
-        Asked::Cancelled(ids, until) => {
-            for id in ids {
-                let cancelled = requests.cancel(id, key, *until, SystemClock.now()).await?;
-                count(kind, if cancelled { "cancelled" } else { "over" });
-            }
-        }
+        Taken::Fenced => return false,
     }
-    Ok(())
+    true
 }
 
 fn count(kind: NotificationType, result: &'static str) {

@@ -315,14 +315,23 @@ fn access(level: wire::AccessLevel) -> Access {
 }
 
 /// A required text for people.
-fn name(field: &'static str, value: String) -> Result<String, DecodeError> {
+fn name(field: &'static str, mut value: String) -> Result<String, DecodeError> {
+    drop_nul(&mut value);
     let bytes = value.len();
     if (1..=NAME_BYTES_MAX).contains(&bytes) { Ok(value) } else { Err(DecodeError::BadName { field, bytes }) }
 }
 
+/// U+0000 is in no text that a person reads, and PostgreSQL takes none that has it.
+fn drop_nul(value: &mut String) {
+    if value.contains('\0') {
+        value.retain(|c| c != '\0');
+    }
+}
+
 /// An optional text for people: the whole graphemes of its beginning. Nobody is left without a notification because a browser calls itself
-/// something long; a phone shows less of it anyway.
+/// something long; a phone shows less of it anyway. U+0000 is left out.
 pub(crate) fn text(mut value: String) -> String {
+    drop_nul(&mut value);
     if value.len() > NAME_BYTES_MAX {
         let ends = value.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len());
         let end = ends.take_while(|end| *end <= NAME_BYTES_MAX).last().unwrap_or(0);

@@ -175,6 +175,27 @@ fn long_optional_texts_are_cut() {
     assert_eq!((browser, operating_system), ("b".repeat(256), "o".repeat(256)));
 }
 
+/// U+0000 in a text for people is left out, and its event is read all the same; a name of nothing else is none.
+#[test]
+fn nul_is_left_out_of_texts() {
+    let asked = |name: &str| {
+        let asked = wire::TrustedDeviceRequested {
+            device_name: name.into(),
+            browser: "Fire\0fox".into(),
+            operating_system: "\0".into(),
+            ..Default::default()
+        };
+        wire_body(WireBody::TrustedDeviceRequested(asked))
+    };
+    let Checked::Body(Body::TrustedDevice { device_name, browser, operating_system, .. }, _) =
+        asked("\0Pixel\0 8").unwrap()
+    else {
+        panic!("another body")
+    };
+    assert_eq!((device_name.as_str(), browser.as_str(), operating_system.as_str()), ("Pixel 8", "Firefox", ""));
+    assert_eq!(asked("\0\0").unwrap_err(), DecodeError::BadName { field: "device_name", bytes: 0 });
+}
+
 /// A match number is six digits; the event keeps only that there was one.
 #[test]
 fn match_number_is_dropped() {

@@ -1,5 +1,5 @@
 //! What Recent shows: what happened to a person's notifications, without their contents.
-use super::{ClosedReason, Person, Verb};
+use super::{ClosedReason, NoticeKind, Person, Verb};
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
 
 /// A device's word that it showed a notification.
@@ -34,6 +34,25 @@ pub struct Activity {
     pub device: Option<DeviceId>,
     /// Why, as in outcomes; empty where there is nothing to say.
     pub reason: String,
+}
+
+impl Activity {
+    /// What upstream hears of it while the request is open: why nobody may answer from a notification. `None` where there is nothing to say,
+    /// or nobody waits for an answer. One phone that its person made quiet is not told upstream, because another one rings; that all of
+    /// them are is. Of what was not delivered only the lack of a device has no reason.
+    pub fn notice(&self) -> Option<NoticeKind> {
+        if !self.kind.is_actionable() {
+            return None;
+        }
+        match (self.what, self.reason.as_str()) {
+            (Happening::Suppressed, "muted_by_user" | "all_devices_quiet") => Some(NoticeKind::Muted),
+            (Happening::Suppressed, "disabled_by_workspace") => Some(NoticeKind::Disabled),
+            (Happening::Suppressed, "fatigue_guard") => Some(NoticeKind::Guard),
+            (Happening::Undelivered, "") => Some(NoticeKind::NoDevice),
+            (Happening::Undelivered, _) => Some(NoticeKind::Undeliverable),
+            _ => None,
+        }
+    }
 }
 
 /// See [`Activity`].

@@ -12,9 +12,10 @@ use crate::event::{
     Cancel, DecodeError, Event, EventId, Headers, Incoming, Limits, NotificationType, Timestamp, decode_whole, text,
 };
 
-/// Where the names of long sources are made: a UUID of our own.
+/// Where the names of sources are made that cannot be kept as they are: a UUID of our own.
 const SOURCES: uuid::Uuid = uuid::Uuid::from_u128(0x5d0f_2b1a_7f6e_4c39_9a51_3c8e_d2b7_6f04);
-/// Longest source that is kept as it is, in bytes; a longer one is kept as a name made of it. It is compared, and never shown.
+/// Longest source that is kept as it is, in bytes; a longer one, or one with a control character (PostgreSQL takes no text with U+0000), is
+/// kept as a name made of it. It is compared, and never shown.
 const SOURCE_BYTES_MAX: usize = 128;
 
 /// What one record of an actionable type's topic means to people.
@@ -110,7 +111,7 @@ fn detail(body: Body) -> Option<(RequestDetail, String, Option<String>)> {
     match body {
         Body::IdentityVerificationRequested(asked) => {
             let detail = RequestDetail::IdentityVerification {
-                application: asked.application,
+                application: text(asked.application),
                 reason: text(asked.reason),
                 ip_address: text(asked.ip_address),
                 location: text(asked.location),
@@ -123,7 +124,7 @@ fn detail(body: Body) -> Option<(RequestDetail, String, Option<String>)> {
         Body::TrustedDeviceRequested(asked) => {
             let device_kind = device_kind(asked.device_kind()).to_owned();
             let detail = RequestDetail::TrustedDevice {
-                device_name: asked.device_name,
+                device_name: text(asked.device_name),
                 device_kind,
                 browser: text(asked.browser),
                 operating_system: text(asked.operating_system),
@@ -138,7 +139,7 @@ fn detail(body: Body) -> Option<(RequestDetail, String, Option<String>)> {
 }
 
 fn source(given: String) -> String {
-    if given.len() <= SOURCE_BYTES_MAX {
+    if given.len() <= SOURCE_BYTES_MAX && !given.chars().any(char::is_control) {
         return given;
     }
     uuid::Uuid::new_v5(&SOURCES, given.as_bytes()).to_string()
@@ -211,6 +212,39 @@ mod tests {
     }
 
     #[test]
+    fn no_text_has_nul() {
+        // Whatever a field may be, the database takes it.
+        let nul = || "\0x\0".to_owned();
+        let asked = wire::IdentityVerificationRequested {
+            application: nul(),
+            reason: nul(),
+            ip_address: nul(),
+            location: nul(),
+            device: nul(),
+            source: nul(),
+            ..Default::default()
+        };
+        let trusted = wire::TrustedDeviceRequested {
+            device_name: nul(),
+            browser: nul(),
+            operating_system: nul(),
+            location: nul(),
+            source: nul(),
+            ..Default::default()
+        };
+        let bodies = [
+            (IdentityVerification, Body::IdentityVerificationRequested(asked)),
+            (TrustedDevice, Body::TrustedDeviceRequested(trusted)),
+        ];
+        for (topic, body) in bodies {
+            let Ok(Asked::Requests(requests)) = decoded(&event(body), topic) else { panic!() };
+            let detail = serde_json::to_string(&requests[0].detail).unwrap();
+            assert!(!detail.contains("\\u0000") && detail.contains("\"x\""), "{detail}");
+            assert!(!requests[0].source.contains('\0'));
+        }
+    }
+
+    #[test]
     fn what_the_worker_refuses_is_refused() {
         // The same rules, whatever the topic; what only informs asks nobody.
         let event_of = |body| event(body);
@@ -273,6 +307,11 @@ mod tests {
         assert_eq!(of(&one).source, of(&one).source);
         assert_ne!(of(&one).source, of(&other).source);
         assert!(of(&one).source.len() <= SOURCE_BYTES_MAX && of("short").source == "short");
+        // What no database would take is a name, too; one of nothing is none.
+        let [nul, other, tab] = ["a\0b", "a\0c", "a\tb"].map(|source| of(source).source);
+        assert!(nul != other && nul == of("a\0b").source && of("").source.is_empty());
+        assert!([nul, other, tab].iter().all(|source| uuid::Uuid::parse_str(source).is_ok()));
+        assert_eq!(of("Müllers Laptop").source, "Müllers Laptop");
         let RequestDetail::TrustedDevice { device_kind, .. } = of("").detail else { panic!() };
         assert_eq!(device_kind, "tablet");
     }

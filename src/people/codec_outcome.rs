@@ -27,7 +27,7 @@ pub struct OutcomeError(String);
 pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> {
     let outcome = wire::Outcome::decode(payload).map_err(|error| OutcomeError(error.to_string()))?;
     let bad_id = |error: crate::event::IdError| OutcomeError(format!("an id {error}"));
-    let (Some(kind), Some((what, notice))) = (wire::domain_type(outcome.r#type()), meaning(&outcome)) else {
+    let (Some(kind), Some(what)) = (wire::domain_type(outcome.r#type()), meaning(&outcome)) else {
         return Ok(None);
     };
     if outcome.withdrawal || outcome.notice != 0 {
@@ -39,6 +39,7 @@ pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> 
         id => Some(DeviceId::new(id).map_err(bad_id)?),
     };
     let mut reason = outcome.reason;
+    reason.retain(|c| !c.is_control());
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     let person = Person {
         workspace: WorkspaceId::new(outcome.workspace_id).map_err(bad_id)?,
@@ -46,7 +47,7 @@ pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> 
     };
     let event = EventId::new(outcome.event_id).map_err(bad_id)?;
     let activity = Activity { person, at, what, kind, event, device, reason };
-    Ok(Some(JobEnded { activity, notice: notice.filter(|_| kind.is_actionable()) }))
+    Ok(Some(JobEnded { notice: activity.notice(), activity }))
 }
 
 /// A device's word among the outcomes. `job` is the notification's.
@@ -75,26 +76,16 @@ pub fn decode_seen(payload: &[u8]) -> Option<Seen> {
     Some(Seen { person, kind, event, device, at })
 }
 
-/// What an ending is to the person and to upstream. One phone that its person made quiet is not told upstream, because another one rings;
-/// that all of them are is.
-fn meaning(outcome: &wire::Outcome) -> Option<(Happening, Option<NoticeKind>)> {
-    Some(match outcome.ending() {
-        wire::Ending::Unspecified => return None,
-        wire::Ending::Accepted => (Happening::Delivered, None),
-        wire::Ending::Suppressed => {
-            let notice = match outcome.reason.as_str() {
-                "muted_by_user" | "all_devices_quiet" => Some(NoticeKind::Muted),
-                "disabled_by_workspace" => Some(NoticeKind::Disabled),
-                "fatigue_guard" => Some(NoticeKind::Guard),
-                _ => None,
-            };
-            (Happening::Suppressed, notice)
+/// What an ending is to the person.
+fn meaning(outcome: &wire::Outcome) -> Option<Happening> {
+    match outcome.ending() {
+        wire::Ending::Unspecified => None,
+        wire::Ending::Accepted => Some(Happening::Delivered),
+        wire::Ending::Suppressed => Some(Happening::Suppressed),
+        wire::Ending::NoDevice | wire::Ending::Expired | wire::Ending::TokenInvalid | wire::Ending::DeadLettered => {
+            Some(Happening::Undelivered)
         }
-        wire::Ending::NoDevice => (Happening::Undelivered, Some(NoticeKind::NoDevice)),
-        wire::Ending::Expired | wire::Ending::TokenInvalid | wire::Ending::DeadLettered => {
-            (Happening::Undelivered, Some(NoticeKind::Undeliverable))
-        }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +137,8 @@ mod tests {
         }
         let informs = wire::Outcome { r#type: wire::NotificationType::OtpReceived.into(), ..outcome(E::NoDevice, "") };
         assert_eq!(decoded(&informs).unwrap().notice, None, "nobody waits for an answer");
+        let foreign = decoded(&outcome(E::DeadLettered, "Bad\0\nTopic")).unwrap();
+        assert_eq!(foreign.activity.reason, "BadTopic", "the store takes every reason");
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! What can go wrong with the policy store, for the people who start it and for the code that uses it.
+use sqlx::error::ErrorKind;
+use sqlx::postgres::PgDatabaseError;
+
 use crate::seam::Unavailable;
 
 /// Why the store could not be opened or migrated.
@@ -86,6 +89,45 @@ pub enum Failure<R: std::error::Error> {
 impl<R: std::error::Error> From<sqlx::Error> for Failure<R> {
     fn from(error: sqlx::Error) -> Self {
         Self::Unavailable(unavailable(&error))
+    }
+}
+
+/// The database says that what was to be written is wrong. Another try would hear the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy store does not take it ({code})")]
+pub struct Unfit {
+    /// The database's own code (PostgreSQL's SQLSTATE, SQLite's result code), `encode` or `decode`; never its words, which may hold values.
+    pub code: String,
+}
+
+/// Tells the two apart: a store that cannot be reached, and one that answered that the values are wrong.
+pub(super) fn unfit_or_unavailable(error: sqlx::Error) -> Failure<Unfit> {
+    match unfit(&error) {
+        Some(code) => Failure::Refused(Unfit { code }),
+        None => error.into(),
+    }
+}
+
+/// Under which code the values are wrong, if they are. A row that is there already, or one that is missing elsewhere, is another
+/// transaction's doing, and may be otherwise at the next try.
+fn unfit(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Encode(_) => Some("encode".to_owned()),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Some("decode".to_owned()),
+        sqlx::Error::Database(database) => {
+            if matches!(database.kind(), ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation) {
+                return None;
+            }
+            let code = database.code()?.into_owned();
+            let is_unfit = match database.try_downcast_ref::<PgDatabaseError>() {
+                // Classes 22, data exception, and 23, integrity constraint violation (PostgreSQL, Appendix A).
+                Some(_) => code.starts_with("22") || code.starts_with("23"),
+                // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH: the low byte of an extended result code.
+                None => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)),
+            };
+            is_unfit.then_some(code)
+        }
+        _ => None,
     }
 }
 

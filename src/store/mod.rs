@@ -44,7 +44,7 @@ pub use devices::{
     ToReach,
 };
 pub use erasure::Erased;
-pub use error::{Failure, OpenError, WriteError};
+pub use error::{Failure, OpenError, Unfit, WriteError};
 pub use export::{Chosen, EnoughExports, KeptDevice, KeptTest, SeenMark};
 pub use lifecycle::{Applied, Told};
 pub use notices::{NotMe, Notices};

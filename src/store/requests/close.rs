@@ -5,6 +5,7 @@ use crate::people::codec::What;
 use crate::people::{ClosedReason, Person, RequestId};
 use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
+use crate::store::error::{Failure, Unfit, unfit_or_unavailable};
 use crate::store::settings::kind;
 use crate::store::work::{Touched, Work, again_if_raced};
 
@@ -67,8 +68,9 @@ impl Requests {
         record_key: Option<&[u8]>,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, Unavailable> {
-        let (closed, touched) = again_if_raced(|| self.try_cancel(id, record_key, until, now)).await.map_err(unread)?;
+    ) -> Result<bool, Failure<Unfit>> {
+        let closed = again_if_raced(|| self.try_cancel(id, record_key, until, now)).await;
+        let (closed, touched) = closed.map_err(unfit_or_unavailable)?;
         self.told(&touched);
         Ok(closed)
     }

@@ -126,7 +126,8 @@ fn request(person: &Person, row: &Row) -> Result<Request, sqlx::Error> {
     })
 }
 
-fn activity(person: &Person, row: &Row) -> Result<Activity, sqlx::Error> {
+/// Reads at, id, what, type, event, device, reason.
+pub(super) fn activity(person: &Person, row: &Row) -> Result<Activity, sqlx::Error> {
     let bad_id = |error: crate::event::IdError| sqlx::Error::Decode(Box::new(error));
     let (what, device) = (row.text(2)?, row.text(5)?);
     Ok(Activity {

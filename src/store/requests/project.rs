@@ -1,11 +1,11 @@
 //! From an event to a request, once, however often the event is read.
-use super::{Origin, Requests, closed, of, unread};
+use super::{Origin, Requests, closed, of};
 use crate::event::{EventId, Timestamp};
 use crate::people::codec::What;
 use crate::people::{ClosedReason, Person, Projection, RequestId, masked};
-use crate::seam::Unavailable;
 use crate::store::database::{Arg, Sql};
 use crate::store::erasure::Clocked;
+use crate::store::error::{Failure, Unfit, unfit_or_unavailable};
 use crate::store::work::{Touched, Work, again_if_raced};
 
 /// What became of an event that asks.
@@ -29,9 +29,11 @@ enum Source {
 }
 
 impl Requests {
-    /// Takes an event for one of the people whom it asks. What it supersedes is closed with it.
-    pub async fn project(&self, projection: &Projection, now: Timestamp) -> Result<Projected, Unavailable> {
-        let (projected, touched) = again_if_raced(|| self.try_project(projection, now)).await.map_err(unread)?;
+    /// Takes an event for one of the people whom it asks. What it supersedes is closed with it, and what became of its notifications so far is
+    /// told with it.
+    pub async fn project(&self, projection: &Projection, now: Timestamp) -> Result<Projected, Failure<Unfit>> {
+        let projected = again_if_raced(|| self.try_project(projection, now)).await;
+        let (projected, touched) = projected.map_err(unfit_or_unavailable)?;
         self.told(&touched);
         Ok(projected)
     }
@@ -50,6 +52,7 @@ impl Requests {
             work.close_unseen(&id, &origin, new.expires_at, now).await?;
             return Ok((Projected::Closed(ClosedReason::Cancelled), work.commit().await?));
         }
+        work.keep_whole(std::iter::once(id.clone())).await?;
         let mut over = (new.expires_at <= now).then_some(ClosedReason::Expired);
         if over.is_none() {
             for other in work.same_source(&id, new).await? {
@@ -146,7 +149,7 @@ impl Work {
         self.tx.execute(PUT.into(), &row).await?;
         match over {
             Some(reason) => self.happened(&closed(id, reason, now)).await,
-            None => Ok(()),
+            None => self.tell_earlier(id, &origin, now).await,
         }
     }
 

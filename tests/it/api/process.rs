@@ -19,7 +19,12 @@ use crate::support::stage::{CEILING, Stage};
 use crate::support::{SOON, block_on, eventually};
 
 pub fn stage() -> Stage {
-    Stage::bare(&shared_kafka(), 1, shared_postgres_database(), SandboxConfig::default(), "")
+    stage_of(1)
+}
+
+/// With topics of so many partitions, over which the processes of a group share the work.
+pub fn stage_of(partitions: i32) -> Stage {
+    Stage::bare(&shared_kafka(), partitions, shared_postgres_database(), SandboxConfig::default(), "")
 }
 
 /// The stage's configuration, with its issuer.

@@ -7,7 +7,7 @@ use watchbell::event::NotificationType::IdentityVerification;
 use watchbell::event::{NotificationType, wire};
 use watchbell::seam::{Clock as _, SystemClock};
 
-use super::process::{call, config, stage};
+use super::process::{call, config, stage, stage_of};
 use crate::people::support::heard;
 use crate::support::kafka::Reader;
 use crate::support::process::Watchbell;
@@ -19,7 +19,16 @@ const EVENTS: usize = 120;
 /// Processes that are killed.
 const KILLS: usize = 4;
 
+/// Partitions of each topic then.
+const PARTITIONS: i32 = 4;
+/// Who is asked then: so many keys that every partition has some.
+const PEOPLE: usize = 16;
+
 fn sign_in(id: &str, source: &str) -> wire::Event {
+    sign_in_of("benita", id, source)
+}
+
+fn sign_in_of(user: &str, id: &str, source: &str) -> wire::Event {
     let body = wire::IdentityVerificationRequested {
         application: "Payroll".into(),
         location: "Lisbon".into(),
@@ -27,12 +36,32 @@ fn sign_in(id: &str, source: &str) -> wire::Event {
         source: source.into(),
         ..Default::default()
     };
-    event(id, &["benita"], wire::event::Body::IdentityVerificationRequested(body))
+    event(id, &[user], wire::event::Body::IdentityVerificationRequested(body))
 }
 
 fn cancel(id: &str) -> wire::Event {
+    cancel_of("benita", id)
+}
+
+fn cancel_of(user: &str, id: &str) -> wire::Event {
     let body = wire::event::Body::Cancel(wire::Cancel { event_id: id.to_owned() });
-    event(&format!("cancel-of-{id}"), &["benita"], body)
+    event(&format!("cancel-of-{id}"), &[user], body)
+}
+
+/// Puts an outcome on its topic.
+fn note(stage: &Stage, kind: NotificationType, (user, id): (&str, &str), ending: wire::Ending, reason: &str) {
+    let outcome = wire::Outcome {
+        job_id: vec![7; 16],
+        workspace_id: "acme".into(),
+        r#type: wire::wire_type(kind).into(),
+        event_id: id.into(),
+        user_id: user.into(),
+        ending: ending.into(),
+        reason: reason.into(),
+        ended_at: Some(wire::wire_time(SystemClock.now())),
+        ..Default::default()
+    };
+    stage.producer.send_to(&stage.topics.outcomes, user, outcome.encode_to_vec());
 }
 
 fn ready(stage: &Stage) -> Watchbell {
@@ -64,7 +93,7 @@ fn an_event_becomes_a_request() {
     let stage = stage();
     let api = ready(&stage);
     stage.producer.send_to(&stage.topics.identity_verification, "benita", b"no event".to_vec());
-    stage.emit(IdentityVerification, &sign_in("e1", ""));
+    stage.emit(IdentityVerification, &sign_in("e1", "a source\0that no database takes"));
     eventually("the request to be pending", CEILING, || pending(&api, &stage).contains("e1").then_some(()));
     let path = "/v1/workspaces/acme/me/requests/identity_verification/e1";
     let (status, request) = call(&api, &stage, "GET", path, None);
@@ -92,19 +121,7 @@ fn outcomes_are_noted_and_told() {
     let stage = stage();
     let api = ready(&stage);
     let write = |kind: NotificationType, id: &str, ending: wire::Ending, reason: &str| {
-        let now = SystemClock.now();
-        let outcome = wire::Outcome {
-            job_id: vec![7; 16],
-            workspace_id: "acme".into(),
-            r#type: wire::wire_type(kind).into(),
-            event_id: id.into(),
-            user_id: "benita".into(),
-            ending: ending.into(),
-            reason: reason.into(),
-            ended_at: Some(wire::wire_time(now)),
-            ..Default::default()
-        };
-        stage.producer.send_to(&stage.topics.outcomes, "benita", outcome.encode_to_vec());
+        note(&stage, kind, ("benita", id), ending, reason);
     };
     stage.producer.send_to(&stage.topics.outcomes, "benita", b"\xff".to_vec());
     write(IdentityVerification, "e1", wire::Ending::Suppressed, "muted_by_user");
@@ -174,37 +191,76 @@ fn what_phones_showed_is_measured() {
     assert_eq!(what, ["delivered"]);
 }
 
-/// Processes are killed while events and cancels come in; others take their share over. Each event is asked once and each cancel closes
-/// once, whatever died when.
+/// Processes are killed while events, cancels and outcomes come in; others take their share over. Each event is asked once, each cancel
+/// closes once, and of each request that stays open upstream hears once why it does not ring, whatever died when.
 #[test]
 fn killed_processes_lose_and_double_nothing() {
-    let stage = stage();
+    let stage = stage_of(PARTITIONS);
     let mut processes = [ready(&stage), ready(&stage)];
+    // Each has its part of the partitions, and will have had work before any is killed.
+    let share = |api: &Watchbell| api.metric("watchbell_partitions_assigned", &[]) >= f64::from(PARTITIONS);
+    eventually("both to have partitions", CEILING, || processes.iter().all(share).then_some(()));
+    let user = |n: usize| if n.is_multiple_of(PEOPLE) { "benita".to_owned() } else { format!("user-{}", n % PEOPLE) };
+    let mut before = 0;
     for n in 0..EVENTS {
-        stage.emit(IdentityVerification, &sign_in(&format!("e{n}"), &format!("source-{n}")));
+        if n % (EVENTS / KILLS) == 0 {
+            before = told(&stage).len();
+        }
+        let (user, id) = (user(n), format!("e{n}"));
+        let emit = || stage.emit(IdentityVerification, &sign_in_of(&user, &id, &format!("source-{n}")));
+        // The outcomes of every other event are read before it, or about when it is.
+        if n % 2 == 0 {
+            emit();
+        }
+        note(&stage, IdentityVerification, (&user, &id), wire::Ending::Suppressed, "muted_by_user");
+        note(&stage, IdentityVerification, (&user, &id), wire::Ending::NoDevice, "");
+        if n % 2 == 1 {
+            emit();
+        }
         if n % 3 == 0 {
-            stage.emit(IdentityVerification, &cancel(&format!("e{n}")));
+            stage.emit(IdentityVerification, &cancel_of(&user, &id));
         }
         if n % (EVENTS / KILLS) == EVENTS / KILLS - 1 {
+            if n < EVENTS / KILLS {
+                let works = |api: &Watchbell| api.metric("watchbell_requests_projected_total", &[]) > 0.0;
+                eventually("both to work", CEILING, || processes.iter().all(works).then_some(()));
+            }
             // In the midst of work: some of what was just put in has been read.
-            let before = told(&stage).len();
             eventually("some work", CEILING, || (told(&stage).len() > before).then_some(()));
             let victim = n / (EVENTS / KILLS) % 2;
             processes[victim].kill();
             processes[victim] = ready(&stage);
         }
     }
-    let open: BTreeSet<_> = (0..EVENTS).filter(|n| n % 3 != 0).map(|n| format!("e{n}")).collect();
-    let expected = EVENTS + EVENTS.div_ceil(3);
-    let told = eventually("upstream to hear of everything", CEILING, || {
-        Some(told(&stage)).filter(|told| told.len() >= expected)
-    });
-    assert_eq!(told.len(), expected, "each once");
-    for n in 0..EVENTS {
-        let mut heard = heard(&told, &format!("e{n}"));
+    let open = (0..EVENTS).filter(|n| n % 3 != 0);
+    let is_final = |heard: &[String]| heard.iter().any(|what| what == "Cancelled");
+    let heard_of = |told: &[wire::Decision], n: usize| {
+        let mut heard = heard(told, &format!("e{n}"));
         heard.sort();
-        let all: &[&str] = if n % 3 == 0 { &["Cancelled", "asked[]"] } else { &["asked[]"] };
-        assert_eq!(heard, all, "e{n}");
+        heard
+    };
+    let told = eventually("upstream to hear of everything", CEILING, || {
+        let told = told(&stage);
+        let whole = |n: usize| {
+            let heard = heard_of(&told, n);
+            if n.is_multiple_of(3) {
+                is_final(&heard) && heard.contains(&"asked[]".to_owned())
+            } else {
+                heard.len() >= 3
+            }
+        };
+        (0..EVENTS).all(whole).then_some(told)
+    });
+    for n in open.clone() {
+        assert_eq!(heard_of(&told, n), ["Muted", "NoDevice", "asked[]"], "e{n}");
     }
-    assert_eq!(pending(&processes[0], &stage), open);
+    for n in (0..EVENTS).filter(|n| n % 3 == 0) {
+        // What was read after its end is told nobody.
+        let heard = heard_of(&told, n);
+        let ends = heard.iter().filter(|what| ["Cancelled", "asked[]"].contains(&what.as_str())).count();
+        let different: BTreeSet<_> = heard.iter().collect();
+        assert!(ends == 2 && different.len() == heard.len(), "e{n}: {heard:?}");
+    }
+    let benitas: BTreeSet<_> = open.filter(|n| n % PEOPLE == 0).map(|n| format!("e{n}")).collect();
+    assert_eq!(pending(&processes[0], &stage), benitas);
 }

@@ -1,8 +1,10 @@
 //! The people's side of the store, over both databases: settings and their trail, preferences, the outbox, requests, devices.
 mod devices;
+mod endings;
 mod erased_at_once;
 mod erased_keys;
 mod erasure;
+mod killed;
 mod late;
 mod lifecycle;
 mod not_me;
@@ -10,9 +12,10 @@ mod notices;
 mod outbox;
 pub mod phones;
 mod preferences;
-mod projected;
+pub mod projected;
 mod races;
 mod reach;
+mod refused;
 mod requests;
 mod seen;
 mod sessions;

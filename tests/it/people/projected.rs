@@ -23,7 +23,7 @@ const PEOPLE: [&str; 2] = ["ada", "jonas"];
 
 /// A partition that is ours, and whether its record is finished.
 #[derive(Debug, Default)]
-struct Ours(AtomicBool);
+pub struct Ours(AtomicBool);
 
 impl Lease for Ours {
     fn state(&self) -> LeaseState {
@@ -53,17 +53,23 @@ impl Lease for Ours {
 }
 
 impl Ours {
-    fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 /// A record, read for the first time or again.
-fn read(feed: Feed, payload: Vec<u8>) -> (Arc<Ours>, Record) {
+pub fn read(feed: Feed, payload: Vec<u8>) -> (Arc<Ours>, Record) {
     let lease = Arc::new(Ours::default());
-    let record = Record {
+    let record = read_under(Arc::clone(&lease) as _, feed, payload);
+    (lease, record)
+}
+
+/// A record of that lease.
+pub fn read_under(lease: Arc<dyn Lease>, feed: Feed, payload: Vec<u8>) -> Record {
+    Record {
         feed,
-        lease: Arc::clone(&lease) as _,
+        lease,
         offset: 7,
         key: Some(Bytes::from_static(b"key")),
         payload: Some(payload.into()),
@@ -72,8 +78,7 @@ fn read(feed: Feed, payload: Vec<u8>) -> (Arc<Ours>, Record) {
         next_recipient: 0,
         read_at: Instant::now(),
         permit: Budget::new(1).try_take().unwrap(),
-    };
-    (lease, record)
+    }
 }
 
 /// What marks a record that is read for the first time, and one that is read again: whose transaction lasted shows in what is stored, also
@@ -99,21 +104,29 @@ async fn asked(requests: &Requests, id: &str, mark: &str) -> usize {
     asked
 }
 
-/// A delivery to one of the people's phones.
-fn delivery(id: &str, user: &str, mark: &str) -> Vec<u8> {
-    let outcome = wire::Outcome {
+/// How a notification ended.
+pub fn outcome(id: &str, user: &str, ending: wire::Ending) -> wire::Outcome {
+    wire::Outcome {
         job_id: vec![7; 16],
         workspace_id: "acme".into(),
         r#type: wire::wire_type(IdentityVerification).into(),
         event_id: id.into(),
         user_id: user.into(),
-        device_id: "d1".into(),
-        ending: wire::Ending::Accepted.into(),
-        reason: mark.into(),
+        ending: ending.into(),
         ended_at: Some(wire::wire_time(SystemClock.now())),
         ..Default::default()
-    };
-    outcome.encode_to_vec()
+    }
+}
+
+/// A delivery to one of the people's phones.
+fn delivery(id: &str, user: &str, mark: &str) -> Vec<u8> {
+    let accepted = outcome(id, user, wire::Ending::Accepted);
+    wire::Outcome { device_id: "d1".into(), reason: mark.into(), ..accepted }.encode_to_vec()
+}
+
+/// One that did not ring, of which upstream hears.
+fn muted(id: &str, user: &str) -> Vec<u8> {
+    wire::Outcome { reason: "muted_by_user".into(), ..outcome(id, user, wire::Ending::Suppressed) }.encode_to_vec()
 }
 
 /// How many deliveries of an event people may look back on, as they were read then.
@@ -158,14 +171,20 @@ over_both! {
         }
     }
 
-    /// What became of notifications is noted once.
+    /// What became of notifications is noted once, and told once where upstream is to hear of it: whether its event was read before or after.
     async fn killed_while_outcomes_are_noted(policy: Policy) {
         let (requests, mut waits, mut rounds, mut seen) = (policy.requests(), 0, 0, BTreeSet::new());
         let batch = |id: &str, mark: &str| -> (Vec<_>, Vec<_>) {
-            PEOPLE.map(|user| read(Feed::Outcome, delivery(id, user, mark))).into_iter().unzip()
+            let outcomes = PEOPLE.into_iter().flat_map(|user| [delivery(id, user, mark), muted(id, user)]);
+            outcomes.map(|outcome| read(Feed::Outcome, outcome)).unzip()
         };
-        while !BTreeSet::from([(0, false), (2, false), (2, true)]).is_subset(&seen) {
-            let id = format!("e{rounds}");
+        let project = async |id: &str| project_event(&requests, read(Feed::Event(IdentityVerification), sign_in(id, FIRST)).1, LIMITS).await;
+        let all = [(0, false), (2, false), (2, true)].map(|(first, ended)| [(first, ended, true), (first, ended, false)]);
+        while !all.iter().flatten().all(|state| seen.contains(state)) {
+            let (id, before) = (format!("e{rounds}"), rounds % 2 == 0);
+            if before {
+                project(&id).await;
+            }
             let (leases, mut records) = batch(&id, FIRST);
             let killed = requests.clone();
             let noting = async move { note_outcomes(&killed, &mut records).await };
@@ -176,12 +195,25 @@ over_both! {
                 note_outcomes(&requests, &mut records).await;
                 assert!(leases.iter().all(|lease| lease.is_finished()));
             }
+            if !before {
+                project(&id).await;
+            }
             let (first, again) = (delivered(&requests, &id, FIRST).await, delivered(&requests, &id, AGAIN).await);
             assert_eq!((first + again, ended && again > 0), (2, false), "each once, and finished after the commit");
             assert_ne!(first, 1, "all or none");
-            seen.insert((first, ended));
-            (waits, rounds) = (if ended { 0 } else { waits + 1 }, rounds + 1);
-            assert!(rounds < 90, "{seen:?}");
+            seen.insert((first, ended, before));
+            rounds += 1;
+            // Each wait twice: before the event and after it.
+            waits = if ended && !before { 0 } else { waits + u64::from(!before) };
+            assert!(rounds < 1_000, "{seen:?}");
+        }
+        let broker = Broker::default();
+        policy.outbox().drain(OutboxTopic::Decisions, &broker).await.unwrap();
+        let decisions = broker.decisions();
+        for round in 0..rounds {
+            let mut heard = heard(&decisions, &format!("e{round}"));
+            heard.sort();
+            assert_eq!(heard, ["Muted", "Muted", "asked[]", "asked[]"], "round {round}");
         }
     }
 }

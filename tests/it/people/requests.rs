@@ -10,6 +10,7 @@ use watchbell::store::{Failure, Policy, Projected};
 use super::phones::Phone;
 use super::support::{after, answer, enrol_ada, heard, id_of, published, sign_in};
 use crate::store_support::{AT, Place, over_both, person};
+use crate::support::SOON;
 
 fn from_source(id: &str, source: &str, second: u64) -> Projection {
     Projection { source: source.into(), ..sign_in(&person("acme", "ada"), id, after(second)) }
@@ -78,7 +79,7 @@ over_both! {
             })),
         };
         assert_eq!(told, expected);
-        assert!(policy.outbox().published(answered.outbox, std::time::Duration::ZERO).await.is_ok());
+        assert_eq!(policy.outbox().published(answered.outbox, SOON).await, Ok(true));
         assert!(watchbell::delivery::codec::decode_decision(&expected.encode_to_vec()).is_ok(), "the worker reads it");
     }
 

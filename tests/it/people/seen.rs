@@ -48,7 +48,7 @@ over_both! {
         assert_eq!(outcomes(&policy).await, []);
         let ended = [JobEnded { activity: delivered(&shown[0].1, "d1"), notice: None }];
         for _ in 0..2 {
-            assert!(requests.ended(&ended, false, after(2)).await.unwrap());
+            requests.ended(&ended, after(2)).await.unwrap();
         }
         assert_eq!(told(&policy, &device, &shown, 3).await, 0);
         let marks = outcomes(&policy).await;
