@@ -197,10 +197,16 @@ fn what_phones_showed_is_measured() {
 fn killed_processes_lose_and_double_nothing() {
     let stage = stage_of(PARTITIONS);
     let mut processes = [ready(&stage), ready(&stage)];
-    // Each has its part of the partitions, and will have had work before any is killed.
+    // Each has its half of the partitions, and will have had work before any is killed. The group shares out partitions and not topics, so
+    // all but the lifecycle's have something in them.
     let share = |api: &Watchbell| api.metric("watchbell_partitions_assigned", &[]) >= f64::from(PARTITIONS);
     eventually("both to have partitions", CEILING, || processes.iter().all(share).then_some(()));
     let user = |n: usize| if n.is_multiple_of(PEOPLE) { "benita".to_owned() } else { format!("user-{}", n % PEOPLE) };
+    for n in 0..PEOPLE {
+        let body = wire::TrustedDeviceRequested { device_name: "Pixel 8".into(), ..Default::default() };
+        let body = wire::event::Body::TrustedDeviceRequested(body);
+        stage.emit(NotificationType::TrustedDevice, &event(&format!("trust-{n}"), &[&format!("user-{n}")], body));
+    }
     let mut before = 0;
     for n in 0..EVENTS {
         if n % (EVENTS / KILLS) == 0 {
@@ -222,7 +228,10 @@ fn killed_processes_lose_and_double_nothing() {
         }
         if n % (EVENTS / KILLS) == EVENTS / KILLS - 1 {
             if n < EVENTS / KILLS {
-                let works = |api: &Watchbell| api.metric("watchbell_requests_projected_total", &[]) > 0.0;
+                let works = |api: &Watchbell| {
+                    let of = ["watchbell_requests_projected_total", "watchbell_outcomes_noted_total"];
+                    of.into_iter().any(|metric| api.metric(metric, &[]) > 0.0)
+                };
                 eventually("both to work", CEILING, || processes.iter().all(works).then_some(()));
             }
             // In the midst of work: some of what was just put in has been read.

@@ -24,7 +24,7 @@ fn outcome(policy: Policy, person: Person) -> Writing {
     let (device, reason) = (None, "muted_by_user".to_owned());
     let (at, what, event) = (after(5), Happening::Suppressed, event("e1"));
     let ended = JobEnded { activity: Activity { person, at, what, kind: KIND, event, device, reason }, notice: None };
-    Box::pin(async move { policy.requests().ended(&[ended], true, after(11)).await.map(drop).unwrap() })
+    Box::pin(async move { policy.requests().ended(&[ended], after(11)).await.map(drop).unwrap() })
 }
 
 fn seen(policy: Policy, person: Person) -> Writing {
