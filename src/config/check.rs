@@ -68,6 +68,15 @@ impl Config {
         if problems.is_empty() {
             problems.nest("auth", Authenticator::check(&self.auth).err());
         }
+        let (rules, words) = (self.api.devices.rules(), &self.auth.acr_phishing_resistant);
+        let known = !stand_ins.holds("api.devices.approver_ways") && !stand_ins.holds("auth.acr_phishing_resistant");
+        if known && rules.first_phone(true) && !rules.first_phone(!words.is_empty()) {
+            problems.add(
+                "api.devices.approver_ways has phishing_resistant alone for a first phone, and auth.acr_phishing_resistant is empty, so nobody \
+                 could ever approve: list the words by which your issuer says so, or name ticket or fresh_sign_in besides"
+                    .to_owned(),
+            );
+        }
         let (request, store) = (self.api.request_timeout_ms, self.policy.store_timeout_ms);
         let known = !stand_ins.holds("api.request_timeout_ms") && !stand_ins.holds("policy.store_timeout_ms");
         if known && request <= store {

@@ -39,3 +39,34 @@ fn nothing_contradicts_what_nobody_wrote() {
     let both = told("kafka.commit_interval_ms=0 kafka.session_timeout_ms=soon");
     assert_eq!(both, ["kafka.session_timeout_ms", "kafka.commit_interval_ms"]);
 }
+
+/// Without a way for a first phone there is none for a second; a way that no sign-in can meet is none. A worker has no part in it.
+#[test]
+fn somebody_must_be_able_to_approve() {
+    let told = |ways: &str, words: &str| -> Vec<String> {
+        let environment = [
+            ("WATCHBELL_AUTH__ISSUER", "https://login.example.com"),
+            ("WATCHBELL_AUTH__AUDIENCE", "[\"watchbell\"]"),
+            ("WATCHBELL_AUTH__ACR_PHISHING_RESISTANT", words),
+            ("WATCHBELL_API__DEVICES__APPROVER_WAYS", ways),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let problems = Config::load_for_api(None, environment).err().map_or(Vec::new(), |problems| problems.0);
+        problems.into_iter().map(|problem| problem.sentence).collect()
+    };
+    for (ways, words, beginning) in [
+        ("[\"approver\"]", "[\"phr\"]", Some("api.devices.approver_ways has only approver")),
+        ("[\"phishing_resistant\"]", "[]", Some("api.devices.approver_ways has phishing_resistant alone")),
+        (
+            "[\"approver\", \"phishing_resistant\"]",
+            "[]",
+            Some("api.devices.approver_ways has phishing_resistant alone"),
+        ),
+        ("[\"phishing_resistant\"]", "[\"phr\"]", None),
+        ("[\"ticket\", \"phishing_resistant\"]", "[]", None),
+    ] {
+        let told = told(ways, words);
+        assert_eq!(told.len(), usize::from(beginning.is_some()), "{ways} {words}: {told:?}");
+        assert!(beginning.is_none_or(|beginning| told[0].starts_with(beginning)), "{told:?}");
+    }
+}

@@ -65,6 +65,7 @@ pub fn router(api: Api) -> Router {
     let any_phones = endpoint::of_any_phones().split_for_parts().0;
     let any_phones = any_phones.route_layer(from_fn_with_state(api.clone(), phone::admit_any)).with_state(api.clone());
     let statements = endpoint::of_statements().split_for_parts().0.with_state(api.clone());
+    let anybody = endpoint::of_anybody().split_for_parts().0.with_state(api.clone());
     let cors = cors(&api.config().cors_origins);
     let router = Router::new()
         .merge(people)
@@ -72,6 +73,7 @@ pub fn router(api: Api) -> Router {
         .merge(phones)
         .merge(any_phones)
         .merge(statements)
+        .merge(anybody)
         .merge(docs::routes(&document))
         .route("/", get(docs::lead))
         .fallback(gate::no_such_address)

@@ -28,8 +28,8 @@ either; whatever is done to a person's devices takes the tag of their list. What
 signed statement about one thing by itself (an answer, a key's successor, a promotion by another phone), takes no `If-Match`: it overwrites \
 nothing that somebody could have seen differently. Nor does an erasure, which takes whatever there is.
 
-Ids in addresses are percent-encoded. Moments are RFC 3339 in UTC. New members may be added to answers at any time: pass over what you \
-do not know.";
+Ids in addresses are percent-encoded. Moments are RFC 3339 in UTC. New members, and new words where an answer has one of \
+several, may be added at any time: pass over what you do not know.";
 
 /// The answers that follow from what an endpoint takes: status, name, description, whether `Retry-After` comes with it.
 const REFUSALS: [(&str, &str, &str, bool); 11] = [
@@ -71,7 +71,8 @@ pub(super) fn optional_header(name: &str, says: &str) -> Parameter {
 /// The endpoints, each with its own words.
 fn routes() -> OpenApiRouter<Api> {
     let people = OpenApiRouter::new().merge(endpoint::routes()).merge(endpoint::of_operators());
-    people.merge(endpoint::of_phones()).merge(endpoint::of_any_phones()).merge(endpoint::of_statements())
+    let phones = endpoint::of_phones().merge(endpoint::of_any_phones()).merge(endpoint::of_statements());
+    people.merge(phones).merge(endpoint::of_anybody())
 }
 
 /// The whole description.
@@ -150,10 +151,13 @@ fn complete(operation: &mut Value) {
     let takes = |name| takes(operation, name);
     let (in_workspace, changes, shows) = (takes("workspace"), takes("If-Match"), takes("If-None-Match"));
     let has_body = operation.get("requestBody").is_some();
+    // Who has said nothing of themselves can be refused for nothing.
+    let knows_who = in_workspace || operation["security"] != json!([{}]);
     let reads = changes || shows || has_body || takes("before") || takes("after");
     for (status, name, ..) in REFUSALS {
         let applies = match status {
             "400" => reads,
+            "401" | "429" => knows_who,
             "403" | "404" => in_workspace,
             "412" => changes,
             "413" | "415" | "422" => has_body,
@@ -228,7 +232,9 @@ mod tests {
             let id = operation["operationId"].as_str().unwrap().to_owned();
             assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{id}: {operation}");
             for status in ["200", "401", "429", "500", "503"] {
-                assert!(operation["responses"].get(status).is_some(), "{id} has no {status}");
+                let told = operation["responses"].get(status).is_some();
+                let to_nobody = id == "sign_in" && ["401", "429"].contains(&status);
+                assert!(told != to_nobody, "{id} and {status}");
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 assert!(parameter["description"].is_string(), "{id}: {parameter}");

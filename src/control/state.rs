@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use tokio::sync::Semaphore;
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, SignInAt};
 use super::config::ApiConfig;
 use super::courier::Courier;
 use super::rate::{RateLimits, UnprovedLimit};
@@ -69,6 +69,10 @@ impl Api {
 
     pub(super) fn config(&self) -> &ApiConfig {
         &self.0.config
+    }
+
+    pub(super) fn sign_in_at(&self) -> &SignInAt {
+        self.0.authenticator.sign_in_at()
     }
 
     pub(super) fn rate_limits(&self) -> &RateLimits {

@@ -6,10 +6,10 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::event::{NotificationType, Timestamp};
-use crate::people::enrolment::{DeviceKind, Way};
-use crate::people::{ActorRole, ClosedReason, DeviceState, Happening, Permission, Role, Verb};
-use crate::policy::{Environment, Platform, Preference, Setting};
+use crate::event::{NotificationType, SystemNotice, Timestamp};
+use crate::people::enrolment::{DeviceKind, Unreached, Way};
+use crate::people::{ActorRole, Audited, ClosedReason, DeviceState, Disowned, Happening, Permission, Role, Verb};
+use crate::policy::{Detail, Environment, Platform, Preference, Setting, Suppression};
 use crate::store::{Announced, InForce};
 
 /// A moment, as RFC 3339 in UTC.
@@ -52,10 +52,24 @@ macro_rules! words {
     )*};
 }
 
+/// What was audited, as its name.
+pub(super) enum AuditAction {}
+/// What an audited change changed, as its name.
+pub(super) enum AuditValue {}
+/// What a notice tells, as its name.
+pub(super) enum NoticeWhat {}
+/// What was not them, as its name.
+pub(super) enum DisownedWhat {}
+/// Why a type does not notify somebody, as its name.
+pub(super) enum PreferenceReason {}
+
+const SETTINGS: [Setting; 3] = [Setting::Disabled, Setting::Enabled, Setting::Enforced];
+const DETAILS: [Detail; 2] = [Detail::Minimal, Detail::Full];
+
 words! {
     NotificationType, "NotificationType", "A type of notification.": Self::ALL.map(Self::name).to_vec();
     Setting, "Setting", "What a workspace set for a type: nobody is notified, each person decides, or everybody is notified and nobody can \
-        turn it off.": [Self::Disabled, Self::Enabled, Self::Enforced].map(Self::name).to_vec();
+        turn it off.": SETTINGS.map(Self::name).to_vec();
     Preference, "Preference", "What a person set for a type.": [Self::On, Self::Off].map(Self::name).to_vec();
     Role, "Role", "What a person is in a workspace.": Self::ALL.map(Self::name).to_vec();
     Verb, "Verb", "What was answered; deny_not_me: the person did not start it.":
@@ -72,6 +86,16 @@ words! {
     ClosedReason, "ClosedReason", "Why a request ended without an answer.":
         [Self::Expired, Self::Superseded, Self::Cancelled].map(Self::name).to_vec();
     Happening, "Happening", "What happened to a notification.": Self::ALL.map(Self::name).to_vec();
+    Detail, "PushDetail", "How much pushes say by themselves: a harmless text, or the names of devices and people too.": DETAILS.map(Self::name).to_vec();
+    Unreached, "NotReachedReason", "Why a type does not reach somebody: what has to be mended first.": Self::ALL.map(Self::name).to_vec();
+    AuditAction, "AuditAction", "What was done.": Audited::ACTIONS.to_vec();
+    AuditValue, "AuditValue", "What is set: for a type, or how much pushes say.":
+        SETTINGS.map(Setting::name).into_iter().chain(DETAILS.map(Detail::name)).collect();
+    NoticeWhat, "NoticeWhat", "What a notice tells.": SystemNotice::ALL.map(SystemNotice::name).to_vec();
+    DisownedWhat, "DisownedWhat", "What somebody said was not them: what a notice told, or a request.":
+        SystemNotice::ALL.map(SystemNotice::name).into_iter().chain([Disowned::REQUEST]).collect();
+    PreferenceReason, "PreferenceReason", "Why a type does not notify somebody.":
+        [Suppression::DisabledByWorkspace, Suppression::MutedByUser].map(Suppression::name).to_vec();
     ActorRole, "ActorRole", "By which right somebody acted.":
         Role::ALL.map(Self::Of).into_iter().chain([Self::Operator, Self::Upstream]).map(Self::name).collect();
 }

@@ -1,7 +1,7 @@
 //! The audit trail: who changed what in a workspace. Ids only, so that erasing a person leaves the trail whole.
 use super::Actor;
 use crate::event::{DeviceId, NotificationType, Timestamp, UserId, WorkspaceId};
-use crate::policy::Setting;
+use crate::policy::{Detail, Setting};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub enum Audited {
         from: Setting,
         /// After; another one.
         to: Setting,
+    },
+    /// Pushes of the workspace say more, or less.
+    DetailChanged {
+        /// Before.
+        from: Detail,
+        /// After; another one.
+        to: Detail,
     },
     /// All keys of a person were retired.
     PersonReset {
@@ -59,10 +66,25 @@ pub enum Audited {
 }
 
 impl Audited {
+    /// The names of all that can be done.
+    pub const ACTIONS: [&str; 10] = [
+        "setting_changed",
+        "detail_changed",
+        "person_reset",
+        "device_removed",
+        "ticket_issued",
+        "person_removed",
+        "workspace_deleted",
+        "person_erased",
+        "person_exported",
+        "not_me",
+    ];
+
     /// The name in the API and the store.
     pub const fn action(&self) -> &'static str {
         match self {
             Self::SettingChanged { .. } => "setting_changed",
+            Self::DetailChanged { .. } => "detail_changed",
             Self::PersonReset { .. } => "person_reset",
             Self::DeviceRemoved { .. } => "device_removed",
             Self::TicketIssued { .. } => "ticket_issued",
@@ -74,10 +96,57 @@ impl Audited {
         }
     }
 
+    /// What it changed, in words: before and after. `None` where nothing has such words.
+    pub const fn values(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::SettingChanged { from, to, .. } => Some((from.name(), to.name())),
+            Self::DetailChanged { from, to } => Some((from.name(), to.name())),
+            Self::PersonReset { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::TicketIssued { .. }
+            | Self::PersonRemoved { .. }
+            | Self::WorkspaceDeleted
+            | Self::PersonErased { .. }
+            | Self::PersonExported { .. }
+            | Self::NotMe { .. } => None,
+        }
+    }
+
+    /// The type whose setting was changed.
+    pub const fn kind(&self) -> Option<NotificationType> {
+        match self {
+            Self::SettingChanged { kind, .. } => Some(*kind),
+            Self::DetailChanged { .. }
+            | Self::PersonReset { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::TicketIssued { .. }
+            | Self::PersonRemoved { .. }
+            | Self::WorkspaceDeleted
+            | Self::PersonErased { .. }
+            | Self::PersonExported { .. }
+            | Self::NotMe { .. } => None,
+        }
+    }
+
+    /// The device that it is about, or with which it was said.
+    pub const fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::DeviceRemoved { device, .. } | Self::NotMe { device, .. } => Some(device),
+            Self::SettingChanged { .. }
+            | Self::DetailChanged { .. }
+            | Self::PersonReset { .. }
+            | Self::TicketIssued { .. }
+            | Self::PersonRemoved { .. }
+            | Self::WorkspaceDeleted
+            | Self::PersonErased { .. }
+            | Self::PersonExported { .. } => None,
+        }
+    }
+
     /// The person whom it concerns, if it concerns one.
     pub const fn target(&self) -> Option<&UserId> {
         match self {
-            Self::SettingChanged { .. } | Self::WorkspaceDeleted => None,
+            Self::SettingChanged { .. } | Self::DetailChanged { .. } | Self::WorkspaceDeleted => None,
             Self::PersonReset { user }
             | Self::DeviceRemoved { user, .. }
             | Self::TicketIssued { user }

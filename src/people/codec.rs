@@ -103,27 +103,9 @@ const fn wire_closed(reason: ClosedReason) -> wire::ClosedReason {
 
 /// An audit entry's bytes.
 pub fn encode_audit(entry: &AuditEntry) -> Vec<u8> {
-    let (kind, from, to) = match entry.what {
-        Audited::SettingChanged { kind, from, to } => (wire_type(kind), from.name(), to.name()),
-        Audited::PersonReset { .. }
-        | Audited::DeviceRemoved { .. }
-        | Audited::TicketIssued { .. }
-        | Audited::PersonRemoved { .. }
-        | Audited::WorkspaceDeleted
-        | Audited::PersonErased { .. }
-        | Audited::PersonExported { .. }
-        | Audited::NotMe { .. } => (wire::NotificationType::Unspecified, "", ""),
-    };
-    let device = match &entry.what {
-        Audited::DeviceRemoved { device, .. } | Audited::NotMe { device, .. } => device.as_str(),
-        Audited::SettingChanged { .. }
-        | Audited::PersonReset { .. }
-        | Audited::TicketIssued { .. }
-        | Audited::PersonRemoved { .. }
-        | Audited::WorkspaceDeleted
-        | Audited::PersonErased { .. }
-        | Audited::PersonExported { .. } => "",
-    };
+    let kind = entry.what.kind().map_or(wire::NotificationType::Unspecified, wire_type);
+    let (from, to) = entry.what.values().unwrap_or_default();
+    let device = entry.what.device().map_or("", DeviceId::as_str);
     let record = wire::AuditEntry {
         audit_id: entry.id.clone(),
         workspace_id: entry.workspace.as_str().to_owned(),
@@ -154,6 +136,7 @@ const fn wire_role(role: ActorRole) -> wire::ActorRole {
 const fn wire_action(what: &Audited) -> wire::AuditAction {
     match what {
         Audited::SettingChanged { .. } => wire::AuditAction::SettingChanged,
+        Audited::DetailChanged { .. } => wire::AuditAction::DetailChanged,
         Audited::PersonReset { .. } => wire::AuditAction::PersonReset,
         Audited::DeviceRemoved { .. } => wire::AuditAction::DeviceRemoved,
         Audited::TicketIssued { .. } => wire::AuditAction::TicketIssued,

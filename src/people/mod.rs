@@ -29,7 +29,7 @@ pub use lifecycle::{Lifecycle, LifecycleChange, PersonChange};
 pub use notice::{
     ALERTED_MAX, ALERTED_SEEN_WITHIN, Disowned, NOTICE_LIFE, News, NoticeEntry, RETIRED_KEY_LIFE, Removal,
 };
-pub use page::{Cursor, PAGE_MAX, Page, PendingCursor, Place};
+pub use page::{Cursor, PAGE_MAX, Page, PendingCursor, PersonCursor, Place};
 pub(crate) use preference::may_set;
 pub use preference::{Effective, PreferenceRefusal, Preferences, SwitchedOff, effective};
 pub use request::{
@@ -37,7 +37,7 @@ pub use request::{
     RequestDetail, RequestId, Standing, Verb, WRONG_NUMBERS_MAX, judge,
 };
 pub use role::{Actor, ActorRole, Role};
-pub use setting::{SettingChange, SettingRefusal, SettingState, WorkspaceSettings};
+pub use setting::{DetailChange, SettingChange, SettingRefusal, SettingState, WorkspaceSettings};
 
 use crate::event::{UserId, WorkspaceId};
 

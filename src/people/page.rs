@@ -1,8 +1,8 @@
-//! Pages of a list that goes on growing at its head: a cursor names a place in it, never a number of items to skip.
+//! Pages of a list that goes on growing: a cursor names a place in it, never a number of items to skip.
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::event::{EventId, NotificationType, Timestamp};
+use crate::event::{EventId, NotificationType, Timestamp, UserId};
 
 /// Most items of a page.
 pub const PAGE_MAX: usize = 200;
@@ -25,6 +25,13 @@ pub struct PendingCursor {
     pub kind: NotificationType,
     /// The request's event.
     pub event: EventId,
+}
+
+/// The place after a person among those of a workspace, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonCursor {
+    /// The person.
+    pub user: UserId,
 }
 
 /// What names a place in a list to whoever asks for the next page.
@@ -82,10 +89,32 @@ impl Place for PendingCursor {
     }
 }
 
+impl PersonCursor {
+    /// As it is given to who asks for the next page.
+    pub fn to_text(&self) -> String {
+        // A person's id may have any printable character, like an event's.
+        URL_SAFE_NO_PAD.encode(self.user.as_str())
+    }
+
+    /// As it came back; `None` for a text that is no cursor.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        UserId::new(text).ok().map(|user| Self { user })
+    }
+}
+
+impl Place for PersonCursor {
+    const PAGE: usize = 50;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, P = Cursor> {
-    /// Newest first.
+    /// In the list's order: newest first, or by their ids.
     pub items: Vec<T>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<P>,

@@ -222,6 +222,8 @@ pub struct Request {
     pub expires_at: Timestamp,
     /// `None` while it is open.
     pub ending: Option<Ending>,
+    /// What its person knows the device by that answered: see [`Standing::device_name`].
+    pub device_name: String,
 }
 
 /// What an answer is judged by, as read in the transaction.
@@ -235,6 +237,8 @@ pub struct Standing {
     pub wrong_numbers: u32,
     /// `None` while it is open.
     pub ending: Option<Ending>,
+    /// What its person knows the device by that answered: the name they gave it, or else its model; empty if neither is known any more.
+    pub device_name: String,
 }
 
 /// A device's answer, its signature checked.
@@ -267,12 +271,14 @@ pub enum AnswerRefusal {
     #[error("This phone may not approve yet. Confirm it from a phone that may, or ask your admin for a ticket.")]
     CannotApprove,
     /// Somebody answered otherwise, or from another device.
-    #[error("This was answered already, from another phone or in another way.")]
+    #[error("{}", answered_sentence(*.verb, .device_name))]
     Answered {
         /// What was answered.
         verb: Verb,
         /// By which device.
         device: DeviceId,
+        /// What its person knows it by; may be empty.
+        device_name: String,
         /// When.
         at: Timestamp,
     },
@@ -294,6 +300,15 @@ pub enum AnswerRefusal {
     /// Too many wrong numbers: the request was denied by this answer.
     #[error("That was wrong {WRONG_NUMBERS_MAX} times, so the request was denied. If it was you, sign in again.")]
     NumbersUsedUp,
+}
+
+fn answered_sentence(verb: Verb, device_name: &str) -> String {
+    let done = match verb {
+        Verb::Approve => "approved",
+        Verb::Deny | Verb::DenyNotMe => "denied",
+    };
+    let by = if device_name.is_empty() { "another phone or in another way" } else { device_name };
+    format!("This was {done} already, from {by}.")
 }
 
 const fn closed_sentence(reason: ClosedReason) -> &'static str {
@@ -333,8 +348,8 @@ pub fn judge(standing: &Standing, answer: &Answer, device: Option<&Enrolled>, no
             return Judgement::Again(decision.clone());
         }
         Some(Ending::Decided(Decision { verb, device, at, .. })) => {
-            let (verb, device, at) = (*verb, device.clone(), *at);
-            return Judgement::Refuse(AnswerRefusal::Answered { verb, device, at });
+            let (verb, device, device_name, at) = (*verb, device.clone(), standing.device_name.clone(), *at);
+            return Judgement::Refuse(AnswerRefusal::Answered { verb, device, device_name, at });
         }
         Some(Ending::Closed { reason, .. }) => {
             return Judgement::Refuse(AnswerRefusal::Closed { reason: *reason });

@@ -44,6 +44,21 @@ pub struct SettingChange {
     pub at: Timestamp,
 }
 
+/// A wish to change how much a workspace's pushes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetailChange {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// The new value.
+    pub detail: Detail,
+    /// The version that the admin saw; `None` to change whatever is there.
+    pub expected: Option<u64>,
+    /// Who wishes it.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Why a setting was not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SettingRefusal {

@@ -1,7 +1,7 @@
 //! The rules about people.
 use super::*;
 use crate::event::{DeviceId, EventId, NotificationType, Timestamp};
-use crate::policy::{Preference, Setting};
+use crate::policy::{Detail, Preference, Setting};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -11,7 +11,7 @@ fn number(digits: &str) -> Option<MatchNumber> {
 
 fn standing(ending: Option<Ending>, shown: Option<&str>, wrong_numbers: u32) -> Standing {
     let expires_at = Timestamp(NOW.as_millis() + 1);
-    Standing { expires_at, match_number: shown.and_then(number), wrong_numbers, ending }
+    Standing { expires_at, match_number: shown.and_then(number), wrong_numbers, ending, device_name: "Pixel 8".into() }
 }
 
 fn answer(verb: Verb, typed: Option<&str>) -> Answer {
@@ -107,7 +107,8 @@ fn the_first_answer_stands() {
     let again = judged(&standing_decided("d1", Verb::Deny), &answer(Verb::Deny, None), &approver);
     assert!(matches!(again, Judgement::Again(Decision { verb: Verb::Deny, .. })));
     for (by, verb) in [("d1", Verb::Approve), ("d1", Verb::DenyNotMe), ("d2", Verb::Deny)] {
-        let refused = AnswerRefusal::Answered { verb, device: DeviceId::new(by).unwrap(), at: NOW };
+        let device_name = "Pixel 8".to_owned();
+        let refused = AnswerRefusal::Answered { verb, device: DeviceId::new(by).unwrap(), device_name, at: NOW };
         let judgement = judged(&standing_decided(by, verb), &answer(Verb::Deny, None), &approver);
         assert_eq!(judgement, Judgement::Refuse(refused));
     }
@@ -152,6 +153,41 @@ fn names_round_trip() {
     assert!(Role::Owner > Role::SuperAdmin && Role::SuperAdmin > Role::Admin && Role::Admin > Role::User);
 }
 
+/// What the trail tells has a name each, and what is listed of them is all of them.
+#[test]
+fn actions_are_listed() {
+    let (user, device) = (|| UserId::new("ada").unwrap(), || DeviceId::new("d1").unwrap());
+    let (from, to) = (Setting::Enabled, Setting::Enforced);
+    let all = [
+        Audited::SettingChanged { kind: NotificationType::OtpReceived, from, to },
+        Audited::DetailChanged { from: Detail::Minimal, to: Detail::Full },
+        Audited::PersonReset { user: user() },
+        Audited::DeviceRemoved { user: user(), device: device() },
+        Audited::TicketIssued { user: user() },
+        Audited::PersonRemoved { user: user() },
+        Audited::WorkspaceDeleted,
+        Audited::PersonErased { user: user() },
+        Audited::PersonExported { user: user() },
+        Audited::NotMe { user: user(), device: device() },
+    ];
+    assert_eq!(all.each_ref().map(Audited::action), Audited::ACTIONS);
+    assert_eq!(all[0].values(), Some(("enabled", "enforced")));
+    assert_eq!((all[1].values(), all[1].kind()), (Some(("minimal", "full")), None));
+    assert_eq!((all[2].values(), all[3].device()), (None, Some(&device())));
+}
+
+/// Who is second is told who was first: by the phone's name, where it has one.
+#[test]
+fn who_was_first_is_told() {
+    let refused = |verb, device_name: &str| {
+        let device = DeviceId::new("d1").unwrap();
+        AnswerRefusal::Answered { verb, device, device_name: device_name.into(), at: NOW }.to_string()
+    };
+    assert_eq!(refused(Verb::Approve, "Ada's phone"), "This was approved already, from Ada's phone.");
+    assert_eq!(refused(Verb::DenyNotMe, "Pixel 8"), "This was denied already, from Pixel 8.");
+    assert_eq!(refused(Verb::Deny, ""), "This was denied already, from another phone or in another way.");
+}
+
 /// What a login screen shows of a device says nothing about its owner.
 #[test]
 fn masked_names() {
@@ -172,6 +208,11 @@ fn cursors() {
     let none =
         ["", "7", "7.trusted_device", "7.trusted_device.", "x.trusted_device.e", "7.passkey.e", "7.trusted_device.a b"];
     assert!(none.iter().all(|text| PendingCursor::parse(text).is_none()));
+    let cursor = PersonCursor { user: UserId::new("auth0|a+b/c?d=%&").unwrap() };
+    let text = cursor.to_text();
+    assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
+    assert_eq!(PersonCursor::parse(&text), Some(cursor));
+    assert_eq!(["", "a b", "=", "IA"].map(PersonCursor::parse), [None, None, None, None]);
 }
 
 /// Neither a number nor what the app may show prints.

@@ -25,6 +25,21 @@ pub enum Detail {
     Full,
 }
 
+impl Detail {
+    /// The name in the API and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Full => "full",
+        }
+    }
+
+    /// What has that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Minimal, Self::Full].into_iter().find(|detail| detail.name() == name)
+    }
+}
+
 /// A workspace's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {

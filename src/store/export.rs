@@ -109,7 +109,7 @@ impl Admin {
     ) -> Result<Vec<KeptDevice>, Unavailable> {
         const READ: &str = "SELECT e.id, e.name, e.kind, e.model, e.state, e.key_thumbprint, e.reachable_since, c.claimed_at, e.permission,
                 e.time_sensitive, e.quiet, e.enrolled_at, e.promoted_at, e.promoted_by,
-                d.platform, d.app, d.environment, d.token, d.locale, d.last_seen, e.retired_at
+                d.platform, d.app, d.environment, d.token, d.locale, d.last_seen, e.unreachable_since, e.retired_at
             FROM enrolments e
                 LEFT JOIN devices d ON d.workspace = e.workspace AND d.user_id = e.user_id AND d.id = e.id
                 LEFT JOIN claimed_tokens c ON c.workspace = e.workspace AND c.user_id = e.user_id AND c.device = e.id
@@ -117,7 +117,7 @@ impl Admin {
         let [workspace, user] = of(person);
         let after = Arg::Text(after.map_or("", DeviceId::as_str));
         let rows = self.inner.store.database.rows(READ.into(), &[workspace, user, after, PAGE]).await;
-        let kept = |row: &Row| Ok(KeptDevice { device: own(row)?, retired_at: row.maybe_int(20)?.map(Timestamp) });
+        let kept = |row: &Row| Ok(KeptDevice { device: own(row)?, retired_at: row.maybe_int(21)?.map(Timestamp) });
         rows.and_then(|rows| rows.iter().map(kept).collect()).map_err(|error| unavailable(&error))
     }
 

@@ -52,6 +52,8 @@ pub struct UnreachedPerson {
     pub why: Unreached,
     /// When an app of theirs reported last; `None` if none has somewhere for pushes to go.
     pub last_seen: Option<Timestamp>,
+    /// Since when none of their phones is reached, if one was: when the last token died.
+    pub unreachable_since: Option<Timestamp>,
 }
 
 /// What is known of one person.
@@ -60,6 +62,7 @@ struct Known {
     devices: Vec<Reachability>,
     off: Vec<NotificationType>,
     last_seen: Option<Timestamp>,
+    unreachable_since: Option<Timestamp>,
 }
 
 impl Known {
@@ -115,7 +118,9 @@ impl Admin {
                 after = Some(user.clone());
                 let Some(why) = known.unreached(kind, setting) else { continue };
                 if only.is_none_or(|only| only == why) {
-                    found.push(UnreachedPerson { user, why, last_seen: known.last_seen });
+                    // Who is not reached for another reason may have one phone of several that is lost.
+                    let unreachable_since = known.unreachable_since.filter(|_| why == Unreached::NotReachable);
+                    found.push(UnreachedPerson { user, why, last_seen: known.last_seen, unreachable_since });
                 }
                 if found.len() >= limit {
                     return Ok((found, after));
@@ -141,10 +146,10 @@ impl Admin {
                 UNION SELECT user_id FROM (SELECT DISTINCT user_id FROM enrolments
                     WHERE workspace = $1 AND user_id > $2 AND retired_at IS NULL ORDER BY user_id LIMIT $3) AS enrolled
             ) AS known ORDER BY user_id LIMIT $3";
-        const KNOWN: &str = "SELECT e.user_id, e.state, e.permission, d.id, e.reachable_since, e.quiet, d.last_seen
+        const KNOWN: &str = "SELECT e.user_id, e.state, e.permission, d.id, e.reachable_since, e.quiet, d.last_seen, e.unreachable_since
             FROM enrolments e LEFT JOIN devices d ON d.workspace = e.workspace AND d.user_id = e.user_id AND d.id = e.id
             WHERE e.workspace = $1 AND e.user_id >= $2 AND e.user_id <= $3 AND e.retired_at IS NULL
-            UNION ALL SELECT user_id, '', type, NULL, NULL, 0, NULL FROM user_preferences
+            UNION ALL SELECT user_id, '', type, NULL, NULL, 0, NULL, NULL FROM user_preferences
             WHERE workspace = $1 AND user_id >= $2 AND user_id <= $3 AND preference = 'off'";
         let (database, id) = (&self.inner.store.database, Arg::Text(workspace.as_str()));
         let read = async {
@@ -178,14 +183,17 @@ impl Known {
             return Ok(());
         }
         let permission = row.maybe_text(2)?;
+        let unreachable_since = row.maybe_int(7)?.map(Timestamp);
         let permission = permission.map(|name| Permission::from_name(name).ok_or_else(|| unknown("permission", name)));
         self.devices.push(Reachability {
             state: DeviceState::from_name(state).ok_or_else(|| unknown("state", state))?,
             has_token: row.maybe_text(3)?.is_some(),
             reachable: row.maybe_int(4)?.is_some(),
+            lost: unreachable_since.is_some(),
             permission: permission.transpose()?,
             quiet: row.int(5)? != 0,
         });
+        self.unreachable_since = self.unreachable_since.max(unreachable_since);
         self.last_seen = self.last_seen.max(row.maybe_int(6)?.map(Timestamp));
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::error::{Failure, unavailable};
 use super::work::{Touched, Trouble, Work, again_if_raced};
 use crate::event::{DeviceId, NotificationType, Timestamp, UserId, WorkspaceId};
 use crate::people::{
-    Actor, ActorRole, AuditEntry, Audited, Cursor, PAGE_MAX, Page, SettingChange, SettingRefusal, SettingState,
+    Actor, ActorRole, AuditEntry, Audited, DetailChange, SettingChange, SettingRefusal, SettingState,
     WorkspaceSettings, codec,
 };
 use crate::policy::{Detail, Setting};
@@ -77,23 +77,43 @@ impl Admin {
         Ok((current + 1, Some(work.commit().await?)))
     }
 
-    /// The audit trail, newest first; at most `limit` entries and [`PAGE_MAX`], those before `before`.
-    pub async fn audit_trail(
-        &self,
-        workspace: &WorkspaceId,
-        before: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<AuditEntry>, Unavailable> {
-        const READ: &str =
-            "SELECT seq, id, workspace, at, actor, actor_role, action, type, from_value, to_value, target_user, target_device
-            FROM audit WHERE workspace = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
-        let limit = limit.clamp(1, PAGE_MAX);
-        let before = before.map_or(i64::MAX, |cursor| cursor.number);
-        let args = [Arg::Text(workspace.as_str()), Arg::Int(before), Arg::Int(limit as i64 + 1)];
-        let rows = self.inner.store.database.rows(READ.into(), &args).await.map_err(|error| unavailable(&error))?;
-        let read: Result<Vec<_>, sqlx::Error> =
-            rows.iter().map(|row| Ok((Cursor { at: 0, number: row.int(0)? }, entry(row)?))).collect();
-        Ok(Page::of(read.map_err(|error| unavailable(&error))?, limit))
+    /// Changes how much the workspace's pushes say. The trail and Kafka hear of it with the change or not at all.
+    pub async fn set_detail(&self, change: &DetailChange) -> Result<InForce, Failure<SettingRefusal>> {
+        let (version, touched) = again_if_raced(|| self.try_set_detail(change)).await?;
+        let announced = match touched {
+            Some(touched) => Some(self.inner.announce(&touched).await),
+            None => None,
+        };
+        Ok(InForce { version, announced })
+    }
+
+    async fn try_set_detail(&self, change: &DetailChange) -> Result<(u64, Option<Touched>), Trouble<SettingRefusal>> {
+        const HOLD: Sql = Sql {
+            postgres: "SELECT version, detail FROM workspaces WHERE id = $1 FOR UPDATE",
+            sqlite: "SELECT version, detail FROM workspaces WHERE id = $1",
+        };
+        const PUT: &str = "UPDATE workspaces SET detail = $2 WHERE id = $1";
+        let mut work = self.inner.store.database.work().await?;
+        let workspace = Arg::Text(change.workspace.as_str());
+        let rows = work.tx.rows(HOLD, &[workspace]).await?;
+        let (version, from) = match rows.first() {
+            Some(row) => (row.int(0)?, detail(row.text(1)?)?),
+            None => (0, Detail::default()),
+        };
+        let current = u64::try_from(version).unwrap_or_default();
+        if change.expected.is_some_and(|expected| expected != current) {
+            return Err(Trouble::Refused(SettingRefusal::Stale { current }));
+        }
+        if from == change.detail {
+            return Ok((current, None));
+        }
+        if work.raise_workspace(&change.workspace).await? != version + 1 {
+            return Err(Trouble::Raced);
+        }
+        work.tx.execute(PUT.into(), &[workspace, Arg::Text(change.detail.name())]).await?;
+        let what = Audited::DetailChanged { from, to: change.detail };
+        work.audit(&change.workspace, &change.actor, change.at, what).await?;
+        Ok((current + 1, Some(work.commit().await?)))
     }
 }
 
@@ -128,27 +148,9 @@ impl Work {
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
         let id = uuid::Uuid::new_v4().to_string();
         let entry = AuditEntry { id, workspace: workspace.clone(), at, actor: actor.clone(), what };
-        let (kind, from, to) = match entry.what {
-            Audited::SettingChanged { kind, from, to } => (Some(kind.name()), Some(from.name()), Some(to.name())),
-            Audited::PersonReset { .. }
-            | Audited::DeviceRemoved { .. }
-            | Audited::TicketIssued { .. }
-            | Audited::PersonRemoved { .. }
-            | Audited::WorkspaceDeleted
-            | Audited::PersonErased { .. }
-            | Audited::PersonExported { .. }
-            | Audited::NotMe { .. } => (None, None, None),
-        };
-        let device = match &entry.what {
-            Audited::DeviceRemoved { device, .. } | Audited::NotMe { device, .. } => Some(device.as_str()),
-            Audited::SettingChanged { .. }
-            | Audited::PersonReset { .. }
-            | Audited::TicketIssued { .. }
-            | Audited::PersonRemoved { .. }
-            | Audited::WorkspaceDeleted
-            | Audited::PersonErased { .. }
-            | Audited::PersonExported { .. } => None,
-        };
+        let kind = entry.what.kind().map(NotificationType::name);
+        let (from, to) = entry.what.values().unzip();
+        let device = entry.what.device().map(DeviceId::as_str);
         let row = [
             Arg::Text(&entry.id),
             Arg::Text(workspace.as_str()),
@@ -200,7 +202,7 @@ fn settings(rows: &[Row]) -> Result<WorkspaceSettings, sqlx::Error> {
 }
 
 fn detail(name: &str) -> Result<Detail, sqlx::Error> {
-    serde_json::from_value(name.into()).map_err(|_| unknown("detail", name))
+    Detail::from_name(name).ok_or_else(|| unknown("detail", name))
 }
 
 pub(super) fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
@@ -212,6 +214,7 @@ pub(super) fn entry(row: &Row) -> Result<AuditEntry, sqlx::Error> {
             from: setting(row.text(8)?)?,
             to: setting(row.text(9)?)?,
         },
+        "detail_changed" => Audited::DetailChanged { from: detail(row.text(8)?)?, to: detail(row.text(9)?)? },
         "person_reset" => Audited::PersonReset { user: user()? },
         "device_removed" => Audited::DeviceRemoved { user: user()?, device: device()? },
         "ticket_issued" => Audited::TicketIssued { user: user()? },

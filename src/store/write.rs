@@ -130,8 +130,7 @@ impl Database {
             WHERE token = $1 AND app = $2 AND environment = $3 AND platform = $4 AND registered_at <= $5
             RETURNING workspace, user_id, id";
         // What nothing reaches any more has to be reached again before it may approve.
-        const UNREACHED: &str =
-            "UPDATE enrolments SET reachable_since = NULL WHERE workspace = $1 AND user_id = $2 AND id = $3";
+        const UNREACHED: &str = "UPDATE enrolments SET reachable_since = NULL, unreachable_since = $4 WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let Installation { platform, app, environment, token } = &dead.installation;
         let mut work = self.work().await?;
         let args = [
@@ -150,7 +149,8 @@ impl Database {
             work.raise_user(owner).await?;
         }
         for row in &rows {
-            let device = [Arg::Text(row.text(0)?), Arg::Text(row.text(1)?), Arg::Text(row.text(2)?)];
+            let since = Arg::Int(dead.since.as_millis());
+            let device = [Arg::Text(row.text(0)?), Arg::Text(row.text(1)?), Arg::Text(row.text(2)?), since];
             work.tx.execute(UNREACHED.into(), &device).await?;
         }
         Ok((rows.len() as u64, work.commit().await?))
@@ -185,13 +185,11 @@ impl Work {
         match change {
             Change::Workspace { workspace, display_name, detail } => {
                 let version = self.raise_workspace(workspace).await?;
-                let detail = match detail {
-                    Detail::Minimal => "minimal",
-                    Detail::Full => "full",
-                };
                 let sql = "UPDATE workspaces SET display_name = $2, detail = $3, version = $4 WHERE id = $1";
                 let id = Arg::Text(workspace.as_str());
-                self.tx.execute(sql.into(), &[id, Arg::Text(display_name), Arg::Text(detail), Arg::Int(version)]).await
+                self.tx
+                    .execute(sql.into(), &[id, Arg::Text(display_name), Arg::Text(detail.name()), Arg::Int(version)])
+                    .await
             }
             Change::Setting { workspace, kind, setting } => {
                 let version = self.raise_workspace(workspace).await?;

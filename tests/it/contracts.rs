@@ -15,7 +15,7 @@ use watchbell::event::{
 use watchbell::people::codec_lifecycle::decode_lifecycle;
 use watchbell::people::codec_outcome::encode_seen;
 use watchbell::people::{Actor, ActorRole, AuditEntry, Audited, Person, Role, Seen, codec::encode_audit};
-use watchbell::policy::Setting;
+use watchbell::policy::{Detail, Setting};
 
 /// When the stored events happened: 2026-11-01T00:00:00Z.
 const OCCURRED: Timestamp = Timestamp::from_secs(1_793_491_200);
@@ -230,6 +230,7 @@ fn the_audit_trail_is_what_readers_of_every_version_expect() {
     let removed = Audited::DeviceRemoved { user: user(), device: DeviceId::new("d-1").unwrap() };
     let entries = [
         (ActorRole::Of(Role::Owner), changed),
+        (ActorRole::Of(Role::SuperAdmin), Audited::DetailChanged { from: Detail::Minimal, to: Detail::Full }),
         (ActorRole::Of(Role::SuperAdmin), Audited::PersonReset { user: user() }),
         (ActorRole::Of(Role::Admin), removed),
         (ActorRole::Of(Role::Admin), Audited::TicketIssued { user: user() }),

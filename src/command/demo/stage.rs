@@ -204,7 +204,7 @@ fn configuration(bootstrap: &str, sandbox: &Sandbox, api: SocketAddr) -> Result<
          [apns.main]\nteam_id = \"{}\"\nkey_id = \"{}\"\nkey_file = \"{}\"\napps = [\"{app}\"]\n\
          environment = \"production\"\nbase_url = \"{}\"\nca_file = \"{ca}\"\n\
          [fcm.main]\nservice_account_file = \"{}\"\napps = [\"{app}\"]\nbase_url = \"{}\"\nca_file = \"{ca}\"\n\
-         [auth]\nissuer = \"{}\"\naudience = [\"{}\"]\nca_file = \"{ca}\"\n\
+         [auth]\nissuer = \"{}\"\naudience = [\"{}\"]\nconsole_client_id = \"watchbell-console\"\nca_file = \"{ca}\"\n\
          [api]\nhttp_listen = \"{api}\"\n\
          [api.devices]\npublic_url = \"http://{api}\"\napprover_ways = [\"approver\", \"fresh_sign_in\"]\n",
         dir.join("demo.db").display(),

@@ -21,6 +21,8 @@ pub struct AuthConfig {
     /// One of these must be the token's audience. Required by `api`.
     #[serde(default)]
     pub audience: Vec<String>,
+    /// The client as which a console signs people in; told to whoever asks where people sign in.
+    pub console_client_id: Option<String>,
     /// The claim that holds the audience.
     pub audience_claim: String,
     /// Where the issuer's keys are; otherwise its discovery document says so.
@@ -138,6 +140,10 @@ impl AuthConfig {
             "issuer must have no query: it is the identifier in the tokens' iss",
         );
         problems.require(!self.audience.iter().any(String::is_empty), "audience must not contain an empty text");
+        problems.require(
+            self.console_client_id.as_deref() != Some(""),
+            "console_client_id must not be empty: leave it out if there is no console",
+        );
         problems.require(
             !self.algorithms.is_empty(),
             "algorithms is empty: list the signature algorithms of your issuer, such as RS256",

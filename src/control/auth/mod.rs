@@ -54,11 +54,23 @@ pub(super) fn counted(refusal: Refusal) -> Refusal {
     refusal
 }
 
+/// Where people sign in, as a page has to know it before anybody has a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInAt {
+    /// The issuer's identifier.
+    pub issuer: String,
+    /// One of these must be the token's audience.
+    pub audience: Vec<String>,
+    /// The console's client, if one was configured.
+    pub client_id: Option<String>,
+}
+
 /// Verifies tokens. One for a process.
 pub struct Authenticator {
     rules: Rules,
     meaning: Meaning,
     keys: KeyCache,
+    sign_in_at: SignInAt,
     clock: Arc<dyn Clock>,
 }
 
@@ -80,7 +92,12 @@ impl Authenticator {
             let fetch = Arc::clone(&fetch);
             async move { fetch.keys().await }
         });
-        Ok(Self { rules, meaning, keys, clock })
+        let sign_in_at = SignInAt {
+            issuer: config.issuer.clone().unwrap_or_default(),
+            audience: config.audience.clone(),
+            client_id: config.console_client_id.clone(),
+        };
+        Ok(Self { rules, meaning, keys, sign_in_at, clock })
     }
 
     /// Whether a whole section could be used, without asking the issuer.
@@ -107,6 +124,11 @@ impl Authenticator {
         let claims = Rules::claims(token, &header, &keys)?;
         let validity = self.rules.judge(&claims, self.clock.now())?;
         self.meaning.caller(&claims, validity)
+    }
+
+    /// Where people sign in.
+    pub fn sign_in_at(&self) -> &SignInAt {
+        &self.sign_in_at
     }
 
     /// Why nobody can sign in at this moment, if so: for readiness.

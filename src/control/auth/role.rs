@@ -16,6 +16,8 @@ pub enum Action {
     ReadActivity,
     /// Read how many people a type reaches, and whom it does not.
     ReadReach,
+    /// List the people whom the store knows, with their roles and how many devices they have.
+    ListPeople,
     /// Read the effective state of each type, and switch one's own preferences.
     UsePreferences,
     /// List, rename, refresh and silence devices, register one that only receives, send a test.
@@ -40,12 +42,13 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ReadSettings,
         Self::ChangeSettings,
         Self::ReadAudit,
         Self::ReadActivity,
         Self::ReadReach,
+        Self::ListPeople,
         Self::UsePreferences,
         Self::UseDevices,
         Self::ReadRequests,
@@ -66,6 +69,7 @@ impl Action {
             Self::ReadAudit => "read the audit trail",
             Self::ReadActivity => "read what happened to people's notifications",
             Self::ReadReach => "see whom notifications reach",
+            Self::ListPeople => "list the workspace's people",
             Self::UsePreferences => "use these preferences",
             Self::UseDevices => "use these devices",
             Self::ReadRequests => "read these requests",
@@ -105,7 +109,8 @@ pub fn may(role: Role, action: Action, target: Target) -> bool {
         | Action::ChangeSettings
         | Action::ReadAudit
         | Action::ReadActivity
-        | Action::ReadReach => role >= Role::Admin,
+        | Action::ReadReach
+        | Action::ListPeople => role >= Role::Admin,
         Action::UsePreferences | Action::UseDevices | Action::ReadRequests => target == Target::Oneself,
         Action::RemoveDevice | Action::ResetDevices => target == Target::Oneself || outranks_for_devices(role, target),
         // For oneself it would let a stolen session enrol the thief's phone.
@@ -136,12 +141,13 @@ mod tests {
 
     /// Each action with whom each role may do it to: `w` the workspace, `s` oneself, `u a x o` another user, admin, super admin or owner.
     /// Columns: owner, super admin, admin, user.
-    const TABLE: [(Action, [&str; 4]); 15] = [
+    const TABLE: [(Action, [&str; 4]); 16] = [
         (Action::ReadSettings, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
         (Action::ChangeSettings, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
         (Action::ReadAudit, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
         (Action::ReadActivity, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
         (Action::ReadReach, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
+        (Action::ListPeople, ["wsuaxo", "wsuaxo", "wsuaxo", ""]),
         (Action::UsePreferences, ["s", "s", "s", "s"]),
         (Action::UseDevices, ["s", "s", "s", "s"]),
         (Action::ReadRequests, ["s", "s", "s", "s"]),

@@ -104,7 +104,8 @@ pub(in crate::control) async fn phone_request(
 /// Answer a request
 ///
 /// A statement (`watchbell-decision+jwt`) by the phone's key, which says all that it means; it needs no proof besides. The first answer
-/// stands. The same from the same phone, whatever its bytes, gets the same answer again; any other is told who answered what and when.
+/// stands. The same from the same phone, whatever its bytes, gets the same answer again; any other is told which device answered what (`device`, `device_name`,
+/// `verb`) and when (`at`).
 /// 202: it is recorded, and upstream's log does not have it yet; ask again if you want to know. There is no `If-Match`: the statement names
 /// what was shown, and counts for that alone.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/requests/{type}/{event}/answer", tag = "Phones", security(()),

@@ -43,11 +43,17 @@ pub(in crate::control) struct Device {
     /// In which way it became one that may approve; absent if it is not, or was made one otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     promoted_by: Option<Way>,
+    /// When it became one that may approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promoted_at: Option<Moment>,
     /// Whether it proved a key. One that did not only shows.
     has_key: bool,
     /// Since when pushes are known to reach it; absent while that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reachable_since: Option<Moment>,
+    /// Since when nothing reaches it: its provider took the token back, and no push was seen to reach it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since: Option<Moment>,
     /// What its system lets the app do; absent if the app did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     permission: Option<Permission>,
@@ -66,11 +72,13 @@ pub(in crate::control) struct Device {
 /// Where a device's pushes go.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct Pushes {
-    /// The platform: `apns` or `fcm`.
+    /// The platform.
+    #[schema(value_type = Platform)]
     platform: &'static str,
     /// The app: bundle id or package name.
     app: String,
-    /// The token's world: `production` or `sandbox`.
+    /// The token's world.
+    #[schema(value_type = Environment)]
     environment: &'static str,
     /// The token's last characters.
     token_end: String,
@@ -97,8 +105,10 @@ impl From<OwnDevice> for Device {
             model: own.model,
             state: own.state,
             promoted_by: own.promoted.and_then(|(_, way)| way),
+            promoted_at: own.promoted.map(|(at, _)| Moment(at)),
             has_key: own.has_key,
             reachable_since: own.reachable_since.map(Moment),
+            unreachable_since: own.unreachable_since.map(Moment),
             permission: own.permission,
             time_sensitive: own.time_sensitive,
             quiet: own.quiet,

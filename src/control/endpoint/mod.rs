@@ -8,12 +8,14 @@ mod lifecycle;
 mod me;
 mod notices;
 mod others;
+mod people;
 mod phone;
 mod preferences;
 mod reach;
 mod requests;
 mod self_test;
 mod settings;
+mod sign_in;
 
 pub(super) use devices::IDEMPOTENCY_KEY;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(me::me))
         .routes(routes!(settings::settings))
         .routes(routes!(settings::change_setting))
+        .routes(routes!(settings::change_detail))
         .routes(routes!(audit::audit_trail))
         .routes(routes!(reach::reach))
         .routes(routes!(reach::unreached))
@@ -48,6 +51,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(devices::register))
         .routes(routes!(devices::rename))
         .routes(routes!(devices::promote))
+        .routes(routes!(people::people))
         .routes(routes!(others::remove_own))
         .routes(routes!(others::devices_of))
         .routes(routes!(others::remove_of_another))
@@ -83,6 +87,11 @@ pub(super) fn of_any_phones() -> OpenApiRouter<Api> {
 /// Those whose statement says who they are.
 pub(super) fn of_statements() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(phone::roll)).routes(routes!(answers::answer))
+}
+
+/// Those of whoever calls: what somebody must know before they can sign in.
+pub(super) fn of_anybody() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(sign_in::sign_in))
 }
 
 /// Who calls, as the store knows people.

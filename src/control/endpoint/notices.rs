@@ -10,7 +10,7 @@ use crate::control::input::{Named, Part, event, not_found};
 use crate::control::phone::{AnyPhone, Phone};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
-use crate::control::view::Moment;
+use crate::control::view::{DisownedWhat, Moment, NoticeWhat};
 use crate::event::{DeviceId, NotificationType};
 use crate::people::enrolment::Way;
 use crate::people::{ActorRole, Cursor, Disowned, News, NoticeEntry, Page, Removal};
@@ -21,6 +21,7 @@ pub(in crate::control) struct NoticePage {
     /// Newest first.
     notices: Vec<Notice>,
     /// What `before` is to be for the notices after these; null after the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -33,6 +34,7 @@ pub(in crate::control) struct Notice {
     at: Moment,
     /// What happened: a device was `enrolled`, `promoted` (it may approve) or `removed`, its key was `rolled`, all were `reset`; or, for those
     /// who administer the workspace, somebody said `not_me`, or `erased` themselves.
+    #[schema(value_type = NoticeWhat)]
     what: &'static str,
     /// `type` in the push.
     r#type: NotificationType,
@@ -50,6 +52,7 @@ pub(in crate::control) struct Notice {
     way: Option<Way>,
     /// The role of whoever did it; absent if it was done with the person's own sign-in or phone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ActorRole>)]
     by_role: Option<&'static str>,
     /// True if another device took its place: the app was installed anew, or its push token is another device's now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -57,8 +60,9 @@ pub(in crate::control) struct Notice {
     /// Who said that it was not them; absent if they were erased: then the audit trail says whose erasure it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// What was not them: `enrolled`, `promoted`, `removed`, `reset`, or `request`.
+    /// What was not them: what a notice told, or a request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DisownedWhat>)]
     disowned: Option<&'static str>,
     /// The event of the request that was not them; of somebody who was erased the `notice` of the erasure.
     #[serde(skip_serializing_if = "Option::is_none")]

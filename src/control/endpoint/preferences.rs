@@ -12,7 +12,7 @@ use crate::control::condition::{IfMatch, IfNoneMatch, Tag, changed_meanwhile};
 use crate::control::input::{Body, Named, device, kind, not_found};
 use crate::control::problem::Problem;
 use crate::control::state::Api;
-use crate::control::view::in_force_within_s;
+use crate::control::view::{PreferenceReason, in_force_within_s};
 use crate::event::NotificationType;
 use crate::people::{self, Effective, Person, PreferenceRefusal};
 use crate::policy::{Preference, Setting, Verdict};
@@ -32,8 +32,9 @@ pub(in crate::control) struct TypePreference {
     r#type: NotificationType,
     /// Whether it notifies you.
     effective: Preference,
-    /// Why it does not: `disabled_by_workspace` or `muted_by_user`. Absent where it does.
+    /// Why it does not; absent where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PreferenceReason>)]
     reason: Option<&'static str>,
     /// What the workspace set.
     setting: Setting,

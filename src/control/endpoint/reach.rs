@@ -53,7 +53,7 @@ pub(in crate::control) struct NotReached {
     no_phone: u64,
     /// Their phones' systems show no notifications of the app.
     notifications_off: u64,
-    /// No push was ever seen to reach any of their phones.
+    /// No push is known to reach any of their phones: none ever did, or the providers took the phones' tokens back.
     not_reachable: u64,
     /// It awaits an answer, and none of their phones that a push could go to may approve.
     cannot_approve: u64,
@@ -78,6 +78,7 @@ pub(in crate::control) struct UnreachedPage {
     /// In the order of their ids. There may be none on a page that has another one after it.
     people: Vec<UnreachedPerson>,
     /// What `after` is to be for the people after these; null after the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -86,8 +87,13 @@ pub(in crate::control) struct UnreachedPage {
 pub(in crate::control) struct UnreachedPerson {
     /// The person's id.
     user: String,
-    /// What has to be mended first: `no_phone`, `notifications_off`, `not_reachable`, `cannot_approve` or `suppressed`.
+    /// What has to be mended first.
+    #[schema(value_type = Unreached)]
     reason: &'static str,
+    /// Of somebody who is `not_reachable`: since when, which is when the last of their phones' tokens died; absent if no phone of theirs was
+    /// ever lost in that way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since: Option<Moment>,
     /// When an app of theirs reported last; absent where pushes have nowhere to go.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<Moment>,
@@ -148,7 +154,7 @@ pub(in crate::control) async fn reach(State(api): State<Api>, member: Member) ->
 ///
 /// Each with what has to be mended first, page by page in the order of their ids. For owners, super admins and admins.
 #[utoipa::path(get, path = "/v1/workspaces/{workspace}/reach/{type}", tag = "Settings",
-    params(("reason" = Option<String>, Query, description = "Only those with this reason: `no_phone`, `notifications_off`, `not_reachable`, `cannot_approve` or `suppressed`."),
+    params(("reason" = Option<Unreached>, Query, description = "Only those with this reason."),
         ("after" = Option<String>, Query, description = "What `next` was on the page before; without it the first ones come."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "People at most; 50 without it.")),
     responses((status = 200, description = "A page of them.", body = UnreachedPage)))]
@@ -165,6 +171,7 @@ pub(in crate::control) async fn unreached(
     let shown = |person: store::UnreachedPerson| UnreachedPerson {
         user: person.user.as_str().to_owned(),
         reason: person.why.name(),
+        unreachable_since: person.unreachable_since.map(Moment),
         last_seen: person.last_seen.map(Moment),
     };
     let next = next.map(|user| user.as_str().to_owned());

@@ -14,7 +14,9 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::Moment;
 use crate::event::{DeviceId, NotificationType};
-use crate::people::{self, Cursor, Decision, Ending, Happening, Page, PendingCursor, Person, RequestId, Verb};
+use crate::people::{
+    self, ClosedReason, Cursor, Decision, Ending, Happening, Page, PendingCursor, Person, RequestId, Verb,
+};
 
 /// What awaits your answer.
 #[derive(Serialize, ToSchema)]
@@ -22,6 +24,7 @@ pub(in crate::control) struct Pending {
     /// Newest first.
     requests: Vec<Request>,
     /// What `before` is to be for the requests after these; null after the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -82,8 +85,12 @@ pub(in crate::control) struct Ended {
     /// The device that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
-    /// Why it was closed without an answer: `expired`, `superseded` or `cancelled`.
+    /// What you call it, or else its model; absent if neither is known any more.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    device_name: String,
+    /// Why it was closed without an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ClosedReason>)]
     closed: Option<&'static str>,
 }
 
@@ -93,6 +100,7 @@ pub(in crate::control) struct Recent {
     /// Newest first.
     items: Vec<Activity>,
     /// What `before` is to be for the items after these; null after the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -110,6 +118,9 @@ pub(in crate::control) struct Activity {
     /// On which device; absent where it concerns none, or all.
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
+    /// What you call it, or else its model; absent if neither is known any more, and where somebody else reads this.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    device_name: String,
     /// Why; absent where there is nothing to say.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
@@ -124,7 +135,7 @@ impl From<people::Request> for Request {
             expires_at: Moment(found.expires_at),
             number_required: found.number_required,
             detail: found.detail.map(RequestDetail::from),
-            ended: found.ending.map(Ended::from),
+            ended: found.ending.map(|ending| Ended::of(ending, found.device_name)),
         }
     }
 }
@@ -177,14 +188,15 @@ impl From<people::RequestDetail> for RequestDetail {
     }
 }
 
-impl From<Ending> for Ended {
-    fn from(ending: Ending) -> Self {
+impl Ended {
+    fn of(ending: Ending, device_name: String) -> Self {
         match ending {
             Ending::Decided(Decision { verb, device, at, .. }) => {
-                Self { at: Moment(at), verb: Some(verb), device: Some(device.as_str().to_owned()), closed: None }
+                let device = Some(device.as_str().to_owned());
+                Self { at: Moment(at), verb: Some(verb), device, device_name, closed: None }
             }
             Ending::Closed { reason, at } => {
-                Self { at: Moment(at), verb: None, device: None, closed: Some(reason.name()) }
+                Self { at: Moment(at), verb: None, device: None, device_name, closed: Some(reason.name()) }
             }
         }
     }
@@ -198,6 +210,7 @@ impl From<people::Activity> for Activity {
             r#type: activity.kind,
             event: activity.event.as_str().to_owned(),
             device: activity.device.as_ref().map(DeviceId::as_str).map(str::to_owned),
+            device_name: String::new(),
             reason: activity.reason,
         }
     }
@@ -283,8 +296,15 @@ pub(in crate::control) async fn recent(
     part: Part,
 ) -> Result<Json<Recent>, Problem> {
     member.require(Action::ReadRequests, Target::Oneself)?;
-    let page = api.policy().requests().last_days(&person(&member), part.before, part.limit, api.now()).await?;
-    Ok(Json(page.into()))
+    let (requests, person) = (api.policy().requests(), person(&member));
+    let page = requests.last_days(&person, part.before, part.limit, api.now()).await?;
+    let names = requests.device_names(&person).await?;
+    let mut recent = Recent::from(page);
+    for item in &mut recent.items {
+        let device = item.device.as_deref().and_then(|id| DeviceId::new(id).ok());
+        item.device_name = device.and_then(|device| names.get(&device).cloned()).unwrap_or_default();
+    }
+    Ok(Json(recent))
 }
 
 /// Read what happened to a person's notifications

@@ -48,7 +48,8 @@ pub(in crate::control) struct Test {
     on_kafka: bool,
     /// What happened to it, in order: why a phone stays silent, what its provider said, what was seen.
     stages: Vec<Stage>,
-    /// Your devices of which nothing is known yet.
+    /// Your devices for which it has not ended yet: it is on its way, or it could not be delivered and waits to be tried again, or waits until
+    /// the app's credential works again. Which of these it is nobody is told but whoever runs the service; each ends within the test's lifetime.
     waiting: Vec<String>,
 }
 

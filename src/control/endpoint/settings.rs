@@ -13,8 +13,9 @@ use crate::control::problem::Problem;
 use crate::control::state::Api;
 use crate::control::view::{Moment, by_name, in_force_within_s};
 use crate::event::NotificationType;
-use crate::people::{Actor, ActorRole, SettingChange, SettingRefusal, SettingState, WorkspaceSettings};
-use crate::policy::Setting;
+use crate::people::{Actor, ActorRole, DetailChange, SettingChange, SettingRefusal, SettingState, WorkspaceSettings};
+use crate::policy::{Detail, Setting};
+use crate::store::InForce;
 
 /// A workspace's settings.
 #[derive(Serialize, ToSchema)]
@@ -23,6 +24,8 @@ pub(in crate::control) struct Settings {
     workspace: String,
     /// Its name for people; empty if none was set.
     display_name: String,
+    /// How much its pushes say by themselves.
+    detail: Detail,
     /// One for each type.
     settings: Vec<TypeSetting>,
 }
@@ -59,6 +62,14 @@ pub(in crate::control) struct NewSetting {
     setting: Setting,
 }
 
+/// What to change a workspace's detail to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct NewDetail {
+    /// The new value.
+    detail: Detail,
+}
+
 /// The settings after a change.
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct SettingsChanged {
@@ -82,6 +93,7 @@ impl Settings {
         Self {
             workspace: member.workspace.as_str().to_owned(),
             display_name: found.display_name,
+            detail: found.detail,
             settings: settings.collect(),
         }
     }
@@ -133,19 +145,49 @@ pub(in crate::control) async fn change_setting(
 ) -> Result<Response, Problem> {
     member.require(Action::ChangeSettings, Target::Workspace)?;
     let kind = kind(&type_name)?;
-    let admin = api.policy().admin();
-    let mut expected = None;
-    if if_match.names_a_version() {
-        let seen = admin.settings(&member.workspace).await?;
-        if_match.require(&tag(&seen), &SettingRefusal::Stale { current: seen.version }.to_string())?;
-        expected = Some(seen.version);
-    }
+    let expected = seen(&api, &member, &if_match).await?;
     let (workspace, actor) = (member.workspace.clone(), actor(&member));
     let change = SettingChange { workspace, kind, setting: new.setting, expected, actor, at: api.now() };
-    let done = admin.set(&change).await?;
-    let found = admin.settings(&member.workspace).await?;
-    let (tag, settings) = (tag(&found), Settings::of(&member, found));
+    let done = api.policy().admin().set(&change).await?;
+    changed(&api, &member, done).await
+}
+
+/// Change how much pushes say
+///
+/// Minimal: a harmless text, and the app fetches the rest. Full: names of devices and people too, on the lock screen of whoever's phone lies
+/// there; never an address, a place or a code. The change is in the audit trail. For owners, super admins and admins.
+#[utoipa::path(put, path = "/v1/workspaces/{workspace}/detail", tag = "Settings",
+    params(IfMatch),
+    request_body = NewDetail,
+    responses((status = 200, description = "The settings with the change.", body = SettingsChanged)))]
+pub(in crate::control) async fn change_detail(
+    State(api): State<Api>,
+    member: Member,
+    if_match: IfMatch,
+    Body(new): Body<NewDetail>,
+) -> Result<Response, Problem> {
+    member.require(Action::ChangeSettings, Target::Workspace)?;
+    let expected = seen(&api, &member, &if_match).await?;
+    let (workspace, actor) = (member.workspace.clone(), actor(&member));
+    let change = DetailChange { workspace, detail: new.detail, expected, actor, at: api.now() };
+    let done = api.policy().admin().set_detail(&change).await?;
+    changed(&api, &member, done).await
+}
+
+/// What the caller saw of the settings, as the store's condition; refused where that is not what is there.
+async fn seen(api: &Api, member: &Member, if_match: &IfMatch) -> Result<Option<u64>, Problem> {
+    if !if_match.names_a_version() {
+        return Ok(None);
+    }
+    let seen = api.policy().admin().settings(&member.workspace).await?;
+    if_match.require(&tag(&seen), &SettingRefusal::Stale { current: seen.version }.to_string())?;
+    Ok(Some(seen.version))
+}
+
+/// What is there after a change.
+async fn changed(api: &Api, member: &Member, done: InForce) -> Result<Response, Problem> {
+    let found = api.policy().admin().settings(&member.workspace).await?;
+    let (tag, settings) = (tag(&found), Settings::of(member, found));
     let in_force_within_s = in_force_within_s(done, api.ttl_s());
-    let answer = Json(SettingsChanged { in_force_within_s, settings });
-    Ok(tag.on(answer))
+    Ok(tag.on(Json(SettingsChanged { in_force_within_s, settings })))
 }

@@ -154,10 +154,13 @@ impl From<AnswerRefusal> for Problem {
             AnswerRefusal::CannotApprove => {
                 Self::new(StatusCode::FORBIDDEN, "cannot-approve", "May not approve", sentence)
             }
-            AnswerRefusal::Answered { verb, device, at } => conflict("answered", "Answered already", sentence)
-                .with("verb", verb.name())
-                .with("device", device.as_str())
-                .with("at", serde_json::json!(crate::control::view::Moment(at))),
+            AnswerRefusal::Answered { verb, device, device_name, at } => {
+                conflict("answered", "Answered already", sentence)
+                    .with("verb", verb.name())
+                    .with("device", device.as_str())
+                    .with("device_name", device_name)
+                    .with("at", serde_json::json!(crate::control::view::Moment(at)))
+            }
             AnswerRefusal::Closed { reason } => {
                 conflict("request-closed", "Request closed", sentence).with("reason", reason.name())
             }

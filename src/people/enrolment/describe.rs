@@ -126,6 +126,8 @@ pub struct OwnDevice {
     pub has_key: bool,
     /// Since when pushes are known to reach it, with the token that it has.
     pub reachable_since: Option<Timestamp>,
+    /// Since when its token is dead, and nothing reached it again.
+    pub unreachable_since: Option<Timestamp>,
     /// Whether its token is another row's until it was reached.
     pub waits: bool,
     /// What its system allows, as reported last.

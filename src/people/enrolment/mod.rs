@@ -102,12 +102,28 @@ impl EnrolmentRules {
         signed_in.is_some_and(|at| now.since(at) <= self.sign_in_max_age)
     }
 
+    /// Whether somebody without a phone that may approve could ever have one. `resistant`: some sign-ins count as phishing-resistant.
+    pub fn first_phone(&self, resistant: bool) -> bool {
+        self.ways.iter().any(|way| match way {
+            Way::Approver => false,
+            Way::PhishingResistant => resistant,
+            Way::Ticket | Way::FreshSignIn => true,
+        })
+    }
+
     /// What is wrong with it, for the operator; each sentence begins with its key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.ways.is_empty() {
             let all = Way::ALL.map(Way::name).join(", ");
             problems.push(format!("approver_ways is empty, so nobody could ever approve: name at least one of {all}"));
+        }
+        if !self.ways.is_empty() && !self.first_phone(true) {
+            problems.push(
+                "approver_ways has only approver, so nobody could ever approve: a first phone has no other one that vouches for it; name \
+                 ticket, phishing_resistant or fresh_sign_in besides"
+                    .to_owned(),
+            );
         }
         if self.devices_max == 0 {
             problems.push("devices_max is 0, so nobody could have a phone: at least 1".to_owned());

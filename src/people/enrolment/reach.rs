@@ -11,6 +11,8 @@ pub struct Reachability {
     pub has_token: bool,
     /// Whether a push was seen to reach it.
     pub reachable: bool,
+    /// Whether its token died: it was a phone to which pushes could go, and was not reached since.
+    pub lost: bool,
     /// What its system allows; `None` if the app did not say.
     pub permission: Option<Permission>,
     /// Whether its person wants it not to ring.
@@ -24,7 +26,7 @@ pub enum Unreached {
     NoPhone,
     /// Their phones' systems show no notifications of the app.
     NotificationsOff,
-    /// No push was ever seen to reach any of their phones.
+    /// No push is known to reach any of their phones: none ever did, or the tokens died.
     NotReachable,
     /// It reaches them, and none of their phones that a push could go to may approve.
     CannotApprove,
@@ -60,7 +62,8 @@ pub fn unreached(asks: bool, setting: Setting, preference: Preference, devices: 
     let showing = || with_token().filter(|device| device.permission != Some(Permission::Denied));
     let rings = |device: &Reachability| decide_device(setting, device.quiet) == Verdict::Deliver;
     if with_token().next().is_none() {
-        Some(Unreached::NoPhone)
+        let lost = devices.iter().any(|device| device.lost);
+        Some(if lost { Unreached::NotReachable } else { Unreached::NoPhone })
     } else if showing().next().is_none() {
         Some(Unreached::NotificationsOff)
     } else if !showing().any(|device| device.reachable) {

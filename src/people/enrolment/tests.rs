@@ -275,6 +275,7 @@ fn reach() {
         state: DeviceState::Approver,
         has_token: true,
         reachable: true,
+        lost: false,
         permission: Some(Permission::Allowed),
         quiet: false,
     };
@@ -282,12 +283,17 @@ fn reach() {
     let unseen = Reachability { reachable: false, ..phone };
     let receiver = Reachability { state: DeviceState::ReceiveOnly, permission: None, ..phone };
     let tokenless = Reachability { has_token: false, ..phone };
+    let lost = Reachability { reachable: false, lost: true, ..tokenless };
     let quiet = Reachability { quiet: true, ..phone };
     let (off, on) = ((Setting::Enabled, Preference::Off), (Setting::Enabled, Preference::On));
     let (forced, gone) = ((Setting::Enforced, Preference::Off), (Setting::Disabled, Preference::On));
     for (devices, asks, policy, expected) in [
         (vec![], false, off, Some(Unreached::NoPhone)),
         (vec![tokenless], false, off, Some(Unreached::NoPhone)),
+        (vec![lost], true, off, Some(Unreached::NotReachable)),
+        (vec![lost, tokenless], false, gone, Some(Unreached::NotReachable)),
+        (vec![lost, silent], false, on, Some(Unreached::NotificationsOff)),
+        (vec![lost, phone], true, on, None),
         (vec![silent, tokenless], false, off, Some(Unreached::NotificationsOff)),
         (vec![silent, unseen], false, off, Some(Unreached::NotReachable)),
         (vec![receiver], true, off, Some(Unreached::CannotApprove)),
@@ -316,6 +322,16 @@ fn reach() {
 #[test]
 fn something_must_be_open() {
     assert_eq!(rules(&[Way::Ticket]).problems(), Vec::<String>::new());
+    let closed = rules(&[Way::Approver]).problems();
+    assert!(closed.len() == 1 && closed[0].starts_with("approver_ways has only approver"), "{closed:?}");
+    for (ways, resistant, open) in [
+        (&[Way::Approver, Way::PhishingResistant][..], false, false),
+        (&[Way::Approver, Way::PhishingResistant], true, true),
+        (&[Way::FreshSignIn], false, true),
+        (&[Way::Ticket, Way::PhishingResistant], false, true),
+    ] {
+        assert_eq!(rules(ways).first_phone(resistant), open, "{ways:?} {resistant}");
+    }
     let nothing = EnrolmentRules { devices_max: 0, ..rules(&[]) };
     let problems = nothing.problems();
     assert_eq!(problems.len(), 2);

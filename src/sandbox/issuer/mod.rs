@@ -11,8 +11,8 @@
 //! | `POST /token` | the code for an access token (RFC 9068) and an ID token |
 //!
 //! As strict as a real one: `redirect_uri` to the byte, PKCE with S256 only, a code once and for a minute. Public clients only; no
-//! refresh tokens, no sessions, no passwords: whoever reaches it is whom they say. CORS is for the token endpoint alone, and for the
-//! origins that a client's `redirect_uris` have.
+//! refresh tokens, no sessions, no passwords: whoever reaches it is whom they say. CORS is for the token endpoint, from the
+//! origins that a client's `redirect_uris` have, and for what is published: discovery and keys, from anywhere.
 //!
 //! Keys live as long as the process. It fails as an issuer does, by its answers; the faults of [`super::fault`] with the provider `issuer`
 //! meet it too, their `token` being a path, such as `/jwks`.

@@ -113,6 +113,12 @@ fn write(answer: &mut Answer, status: u16, body: &Value) {
     answer.headers.push(("cache-control", "no-store".to_owned()));
 }
 
+/// What is the same for everybody, and secret to nobody: a page of any origin may read it.
+fn write_for_any_page(answer: &mut Answer, body: &Value) {
+    write(answer, 200, body);
+    answer.headers.push(("access-control-allow-origin", "*".to_owned()));
+}
+
 fn text<'a>(request: &Request<'a>, field: Field) -> &'a str {
     request.head.get(field).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
 }
@@ -141,8 +147,8 @@ impl Service for IssuerService {
         let (path, query) = address(request);
         match (path, text(request, Field::Method)) {
             (TOKEN, _) => self.token(request, answer),
-            (DISCOVERY, "GET") => write(answer, 200, &self.issuer.discovery()),
-            (JWKS, "GET") => write(answer, 200, &self.issuer.jwks()),
+            (DISCOVERY, "GET") => write_for_any_page(answer, &self.issuer.discovery()),
+            (JWKS, "GET") => write_for_any_page(answer, &self.issuer.jwks()),
             (AUTHORIZE, "GET") => self.authorize(query, answer),
             (DISCOVERY | JWKS | AUTHORIZE, _) => write(answer, 405, &json!({ "error": "use GET" })),
             _ => write(answer, 404, &json!({ "error": "there is nothing here" })),

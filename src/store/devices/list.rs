@@ -63,11 +63,12 @@ impl Devices {
         const READ: &str = "SELECT '' AS id, '' AS name, '' AS kind, '' AS model, '' AS state, NULL AS thumbprint,
                 NULL AS reachable_since, NULL AS claimed_at, NULL AS permission, NULL AS time_sensitive, 0 AS quiet,
                 version AS enrolled_at, NULL AS promoted_at, NULL AS promoted_by,
-                NULL AS platform, NULL AS app, NULL AS environment, NULL AS token, NULL AS locale, NULL AS last_seen
+                NULL AS platform, NULL AS app, NULL AS environment, NULL AS token, NULL AS locale, NULL AS last_seen,
+                NULL AS unreachable_since
             FROM users WHERE workspace = $1 AND id = $2
             UNION ALL SELECT e.id, e.name, e.kind, e.model, e.state, e.key_thumbprint, e.reachable_since, c.claimed_at, e.permission,
                 e.time_sensitive, e.quiet, e.enrolled_at, e.promoted_at, e.promoted_by,
-                d.platform, d.app, d.environment, d.token, d.locale, d.last_seen
+                d.platform, d.app, d.environment, d.token, d.locale, d.last_seen, e.unreachable_since
             FROM enrolments e
                 LEFT JOIN devices d ON d.workspace = e.workspace AND d.user_id = e.user_id AND d.id = e.id
                 LEFT JOIN claimed_tokens c ON c.workspace = e.workspace AND c.user_id = e.user_id AND c.device = e.id
@@ -114,7 +115,7 @@ fn key(jwk: &str) -> Result<DeviceKey, sqlx::Error> {
     DeviceKey::from_jwk(jwk).map_err(|flaw| sqlx::Error::Decode(Box::new(flaw)))
 }
 
-/// Reads twenty columns, in the order of [`Devices::list`].
+/// Reads twenty-one columns, in the order of [`Devices::list`].
 pub(in crate::store) fn own(row: &Row) -> Result<OwnDevice, sqlx::Error> {
     let (kind, state) = (row.text(2)?, row.text(4)?);
     let permission = row.maybe_text(8)?;
@@ -128,6 +129,7 @@ pub(in crate::store) fn own(row: &Row) -> Result<OwnDevice, sqlx::Error> {
         state: DeviceState::from_name(state).ok_or_else(|| unknown("state", state))?,
         has_key: row.maybe_text(5)?.is_some(),
         reachable_since: row.maybe_int(6)?.map(Timestamp),
+        unreachable_since: row.maybe_int(20)?.map(Timestamp),
         waits: row.maybe_int(7)?.is_some(),
         permission: permission.transpose()?,
         time_sensitive: row.maybe_int(9)?.map(|flag| flag != 0),

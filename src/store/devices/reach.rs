@@ -68,8 +68,7 @@ impl Devices {
         nonce: &str,
         now: Timestamp,
     ) -> Result<(Replaced, Work), Trouble<ReachRefusal>> {
-        const REACHED: &str =
-            "UPDATE enrolments SET reachable_since = $4 WHERE workspace = $1 AND user_id = $2 AND id = $3";
+        const REACHED: &str = "UPDATE enrolments SET reachable_since = $4, unreachable_since = NULL WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let mut work = self.work().await?;
         work.hold_person(person).await?;
         let held = work.hold_signer(person, device, thumbprint).await?;

@@ -99,10 +99,14 @@ impl Work {
     ) -> Result<Option<(Standing, Origin, Option<OutboxId>)>, sqlx::Error> {
         const HOLD: Sql = Sql {
             postgres: "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
-                    expires_at, match_number, wrong_tries, outbox_id, record_key, traceparent
+                    expires_at, match_number, wrong_tries, outbox_id, record_key, traceparent,
+                    (SELECT CASE WHEN e.name <> '' THEN e.name ELSE e.model END FROM enrolments e
+                        WHERE e.workspace = $1 AND e.user_id = $4 AND e.id = requests.device)
                 FROM requests WHERE workspace = $1 AND type = $2 AND event = $3 AND user_id = $4 FOR UPDATE",
             sqlite: "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
-                    expires_at, match_number, wrong_tries, outbox_id, record_key, traceparent
+                    expires_at, match_number, wrong_tries, outbox_id, record_key, traceparent,
+                    (SELECT CASE WHEN e.name <> '' THEN e.name ELSE e.model END FROM enrolments e
+                        WHERE e.workspace = $1 AND e.user_id = $4 AND e.id = requests.device)
                 FROM requests WHERE workspace = $1 AND type = $2 AND event = $3 AND user_id = $4",
         };
         let rows = self.tx.rows(HOLD, &of(id)).await?;

@@ -1,4 +1,6 @@
 //! What a person sees: what awaits their answer, one request, their last 30 days.
+use std::collections::HashMap;
+
 use super::{Requests, of, of_person, row, unread};
 use crate::event::{DeviceId, EventId, Timestamp};
 use crate::people::{Activity, Cursor, Happening, PAGE_MAX, Page, PendingCursor, Person, Request, RequestId};
@@ -17,7 +19,7 @@ impl Requests {
         now: Timestamp,
     ) -> Result<Page<Request, PendingCursor>, Unavailable> {
         const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
-                type, event, detail, number_required, occurred_at, expires_at
+                type, event, detail, number_required, occurred_at, expires_at, NULL AS device_name
             FROM requests WHERE workspace = $1 AND user_id = $2 AND state = 'open' AND expires_at > $3
                 AND (occurred_at, type, event) < ($4, $5, $6)
             ORDER BY occurred_at DESC, type DESC, event DESC LIMIT $7";
@@ -36,10 +38,10 @@ impl Requests {
         Ok(Page::of(read.collect::<Result<_, sqlx::Error>>().map_err(unread)?, limit))
     }
 
-    /// Every request that is kept of the person, open or not, in the order of type and event, those after `after`; a page of them.
+    /// Every request that is kept of the person, open or not, without their devices' names, in the order of type and event, those after `after`; a page of them.
     pub async fn kept(&self, person: &Person, after: Option<&RequestId>) -> Result<Vec<Request>, Unavailable> {
         const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
-                type, event, detail, number_required, occurred_at, expires_at
+                type, event, detail, number_required, occurred_at, expires_at, NULL AS device_name
             FROM requests WHERE workspace = $1 AND user_id = $2 AND (type, event) > ($3, $4) ORDER BY type, event LIMIT $5";
         let [workspace, user] = of_person(person);
         let (kind, event) = after.map_or(("", ""), |id| (id.kind.name(), id.event.as_str()));
@@ -51,7 +53,9 @@ impl Requests {
     /// One request, open or not; `None` if it has not come yet.
     pub async fn request(&self, id: &RequestId) -> Result<Option<Request>, Unavailable> {
         const READ: &str = "SELECT state, ended_at, closed_reason, verb, decision_id, device, jws, key_thumbprint,
-                type, event, detail, number_required, occurred_at, expires_at
+                type, event, detail, number_required, occurred_at, expires_at,
+                (SELECT CASE WHEN e.name <> '' THEN e.name ELSE e.model END FROM enrolments e
+                    WHERE e.workspace = $1 AND e.user_id = $4 AND e.id = requests.device)
             FROM requests WHERE workspace = $1 AND type = $2 AND event = $3 AND user_id = $4";
         let rows = self.inner.store.database.rows(READ.into(), &of(id)).await.map_err(unread)?;
         rows.first().map(|row| request(&id.person, row)).transpose().map_err(unread)
@@ -100,6 +104,19 @@ impl Requests {
         Ok(Page::of(read.map_err(unread)?, limit))
     }
 
+    /// What a person knows their devices by: the name they gave each, or else its model. Those that are retired too, as long as they are kept;
+    /// what has neither is left out.
+    pub async fn device_names(&self, person: &Person) -> Result<HashMap<DeviceId, String>, Unavailable> {
+        const READ: &str = "SELECT id, CASE WHEN name <> '' THEN name ELSE model END FROM enrolments
+            WHERE workspace = $1 AND user_id = $2 AND (name <> '' OR model <> '')";
+        let rows = self.inner.store.database.rows(READ.into(), &of_person(person)).await.map_err(unread)?;
+        let named = |row: &Row| {
+            let id = DeviceId::new(row.text(0)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            Ok((id, row.text(1)?.to_owned()))
+        };
+        rows.iter().map(named).collect::<Result<_, _>>().map_err(unread)
+    }
+
     /// Adds what happened to people's last 30 days; what is there already stays as it was.
     pub async fn note(&self, happened: &[Activity]) -> Result<(), Unavailable> {
         let noted = async {
@@ -123,6 +140,7 @@ fn request(person: &Person, row: &Row) -> Result<Request, sqlx::Error> {
         occurred_at: Timestamp(row.int(12)?),
         expires_at: Timestamp(row.int(13)?),
         ending: row::ending(row)?,
+        device_name: row.text_or_empty(14)?.to_owned(),
     })
 }
 

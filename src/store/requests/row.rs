@@ -31,13 +31,14 @@ pub(super) fn ending(row: &Row) -> Result<Option<Ending>, sqlx::Error> {
 }
 
 /// What an answer is judged by, and what every record about the request has. After the columns of [`ending`]: expires_at, match_number,
-/// wrong_tries, outbox_id, record_key, traceparent.
+/// wrong_tries, outbox_id, record_key, traceparent, and what its person calls the device.
 pub(super) fn standing(row: &Row) -> Result<(Standing, Origin), sqlx::Error> {
     let standing = Standing {
         expires_at: Timestamp(row.int(8)?),
         match_number: row.maybe_text(9)?.and_then(MatchNumber::new),
         wrong_numbers: u32::try_from(row.int(10)?).unwrap_or(u32::MAX),
         ending: ending(row)?,
+        device_name: row.text_or_empty(14)?.to_owned(),
     };
     Ok((standing, origin(row, 12)?))
 }

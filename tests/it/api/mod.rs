@@ -4,6 +4,7 @@
 mod asked;
 mod changes;
 mod conditions;
+mod console;
 mod described;
 mod export;
 mod guard;

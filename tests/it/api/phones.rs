@@ -137,6 +137,8 @@ over_both! {
         assert_eq!((again.status, &again.body["decision"]), (200, &recorded.body["decision"]), "signed anew, answered alike");
         let otherwise = served.answers(&phone, "e1", "deny").await;
         assert_eq!((otherwise.status, otherwise.problem(), &otherwise.body["verb"]), (409, "answered", &json!("approve")));
+        assert_eq!(otherwise.body["device_name"], "My phone");
+        assert_eq!(otherwise.body["detail"], "This was approved already, from My phone.");
         let late = served.answers(&phone, "e2", "deny").await;
         assert_eq!((late.status, late.problem(), late.header("retry-after")), (503, "request-not-here", "1"));
         let seen = json!({"shown": [{"type": "identity_verification", "event": "e1"}]});

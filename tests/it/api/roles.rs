@@ -19,9 +19,11 @@ const W: &str = "/v1/workspaces/{workspace}";
 
 /// The whole table. Ada owns the workspace, Samira is its super admin, Benita an admin, Jonas a user, and Nina never signed in.
 #[rustfmt::skip]
-const TABLE: [Row; 56] = [
+const TABLE: [Row; 58] = [
     Row("GET",    "/settings",                      "",       [200, 200, 200, 403]),
     Row("PUT",    "/settings/{type}",               "",       [200, 200, 200, 403]),
+    Row("PUT",    "/detail",                        "",       [200, 200, 200, 403]),
+    Row("GET",    "/users",                         "",       [200, 200, 200, 403]),
     Row("GET",    "/audit",                         "",       [200, 200, 200, 403]),
     Row("GET",    "/reach",                         "",       [200, 200, 200, 403]),
     Row("GET",    "/reach/{type}",                  "",       [200, 200, 200, 403]),
@@ -85,6 +87,9 @@ const TABLE: [Row; 56] = [
 /// Endpoints that are in no workspace: whoever is signed in.
 const WITHOUT_WORKSPACE: [(&str, &str); 1] = [("GET", "/v1/me")];
 
+/// Endpoints that need no token.
+const OF_ANYBODY: [(&str, &str); 1] = [("GET", "/v1/sign-in")];
+
 /// Endpoints of operators, with the body that each takes: whoever has the claim, of whatever workspace, and nobody else.
 const OF_OPERATORS: [(&str, &str); 1] = [("POST", "/v1/operator/workspaces/{workspace}/lifecycle")];
 
@@ -107,6 +112,7 @@ const OF_PHONES: [(&str, &str, &str); 12] = [
 /// The body that an endpoint takes.
 fn body_of(path: &str) -> Option<Value> {
     match path {
+        "/detail" => Some(json!({"detail": "minimal"})),
         "/settings/{type}" => Some(json!({"setting": "enabled"})),
         "/me/preferences/{type}" => Some(json!({"preference": "off"})),
         "/me/devices/{device}/quiet" => Some(json!({"quiet": true})),
@@ -138,7 +144,8 @@ fn address(path: &str, workspace: &str, user: &str) -> String {
 fn every_endpoint_is_in_the_table() {
     // An endpoint without a row would be one whose rights nobody stated.
     let stated = TABLE.iter().map(|Row(method, path, ..)| ((*method).to_owned(), format!("{W}{path}")));
-    let more = WITHOUT_WORKSPACE.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+    let more =
+        WITHOUT_WORKSPACE.iter().chain(&OF_ANYBODY).map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
     let phones = OF_PHONES.iter().map(|(method, path, _)| ((*method).to_owned(), format!("{W}{path}")));
     let operators = OF_OPERATORS.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
     let stated: BTreeSet<_> = stated.chain(more).chain(operators).chain(phones).collect();
@@ -187,6 +194,9 @@ over_both! {
                 assert_eq!(served.call_as(persona, method, path).status().await, 200, "{persona} {method} {path}");
             }
             assert_eq!(served.call(method, path).answer().await.problem(), "no-token");
+        }
+        for (method, path) in OF_ANYBODY {
+            assert_eq!(served.call(method, path).status().await, 200, "{method} {path}");
         }
         // Not to themselves, whoever they are; and the trail says by which right.
         let own = address("/users/{user}/tickets", "acme", "otto");

@@ -106,6 +106,7 @@ fn auth(sandbox: &Sandbox, shipped: AuthConfig) -> AuthConfig {
     AuthConfig {
         issuer: Some(sandbox.issuer().url().to_owned()),
         audience: vec![sandbox.issuer().audience().to_owned()],
+        console_client_id: Some("watchbell-console".to_owned()),
         ca_file: Some(sandbox.ca_file().to_owned()),
         operator_claim: Some("operator".to_owned()),
         operator_value: Some("true".to_owned()),

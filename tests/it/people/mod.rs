@@ -5,6 +5,7 @@ mod erased_at_once;
 mod erased_keys;
 mod erasure;
 mod killed;
+mod known;
 mod late;
 mod lifecycle;
 mod not_me;

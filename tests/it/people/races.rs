@@ -48,7 +48,7 @@ over_both! {
                     both => panic!("{both:?}"),
                 };
                 let (verb, device, at) = (won.decision.verb, won.decision.device.clone(), after(1));
-                assert_eq!(lost, Failure::Refused(AnswerRefusal::Answered { verb, device, at }));
+                assert_eq!(lost, Failure::Refused(AnswerRefusal::Answered { verb, device, device_name: "Ada phone".into(), at }));
                 winners.insert(projection.event.to_string(), won.decision.id);
             }
         }

@@ -99,7 +99,8 @@ over_both! {
         for (device, verb) in [("d1", Verb::Approve), ("d1", Verb::DenyNotMe), ("d2", Verb::Deny), ("d2", Verb::Approve)] {
             let refused = requests.decide(&answer(&event, device, verb, None), after(3)).await;
             let (verb, device, at) = (Verb::Deny, DeviceId::new("d1").unwrap(), after(1));
-            assert_eq!(refused, Err(Failure::Refused(AnswerRefusal::Answered { verb, device, at })));
+            let device_name = "Ada phone".to_owned();
+            assert_eq!(refused, Err(Failure::Refused(AnswerRefusal::Answered { verb, device, device_name, at })));
         }
         assert_eq!(requests.expire(after(999)).await.unwrap(), 0);
         assert_eq!(heard(&published(&policy).await.decisions(), "e1").split_off(1), ["Deny"]);

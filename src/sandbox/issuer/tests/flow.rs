@@ -141,8 +141,8 @@ async fn rsa_keys_sign_too() {
 }
 
 #[tokio::test]
-async fn browsers_of_known_origins_may_fetch_tokens_and_nothing_else() {
-    // CORS: the preflight and the answer name the origin of a registered redirect; no other origin, no other endpoint.
+async fn browsers_may_fetch_what_signing_in_takes() {
+    // CORS: tokens for the origin of a registered redirect, in the preflight and the answer; discovery and keys for any; nothing else.
     let browser = Browser::new(|_| {}).await;
     let ask = |method: Method, path: &str, origin: &str| {
         let request = browser.at(method, path).header("origin", origin);
@@ -161,11 +161,14 @@ async fn browsers_of_known_origins_may_fetch_tokens_and_nothing_else() {
         (Method::OPTIONS, "/token", "http://127.0.0.1"),
         (Method::OPTIONS, "/token", "null"),
         (Method::POST, "/token", "https://evil.example"),
-        (Method::GET, "/jwks", known),
-        (Method::GET, "/.well-known/openid-configuration", known),
         (Method::GET, "/authorize", known),
+        (Method::POST, "/jwks", known),
     ] {
         let got = ask(method.clone(), path, origin).await;
         assert_eq!(got.header("access-control-allow-origin"), None, "{method} {path} {origin}");
+    }
+    for path in ["/jwks", "/.well-known/openid-configuration"] {
+        let got = ask(Method::GET, path, "https://anywhere.example").await;
+        assert_eq!((got.status, got.header("access-control-allow-origin")), (200, Some("*")), "{path}");
     }
 }
