@@ -61,7 +61,7 @@ bench-policy: ## how long workers use a setting that was changed: three workers 
 fuzz-api: tools $(FUZZ_ENV)/complete ## schemathesis plays the API against its own description; what it says is kept under docs/
 	cargo build --locked --bins
 	tests/services/run -- $(FUZZ_ENV)/bin/python tests/fuzz/run.py $(TARGET)/debug/watchbell $(FUZZ) 2>&1 \
-		| sed --unbuffered '/Configuration:/d; s/[[:space:]]*$$//' | tee docs/fuzz.txt
+		| sed --unbuffered 's/[[:space:]]*$$//; /Configuration:/,/^$$/{/^$$/!d}' | tee docs/fuzz.txt
 
 # Not part of the gate: it needs Python with venv and Maven, and fetches packages with both.
 upstream: tools ## run the programs of docs/upstream.md as the page says; what they print is kept under docs/

@@ -1,57 +1,224 @@
-"""What schemathesis has to be told of this API: whose phone signs, which workspaces and people there are, and what every answer has.
+"""What schemathesis has to be told of this API: who signs in, whose phone signs, which people and things there are, and what every answer has.
 
-Random text never makes a proof that holds, so three calls of four get what an app would send: a workspace, people, devices and requests
-that are there, a proof by the phone's key, statements that it signed. The fourth is left as it was made. Headers and bodies that
-schemathesis broke on purpose stay broken.
+Random text never makes a proof that holds, so most calls get what an app would send: a workspace, people, devices and requests that are
+there, a proof by the phone's key, statements that it signed. The others are left as they were made. Headers and bodies that schemathesis
+broke on purpose stay broken. What is drawn here for a call depends on the seed and on how many calls its operation had before, on nothing
+else: not on what was answered, nor on how fast.
 """
 
 import atexit
 import collections
+import json
 import os
+import pathlib
 import random
-import time
 from urllib.parse import urlsplit
 
 import requests
 import schemathesis
-from schemathesis.generation import GenerationMode
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation import GenerationMode
+from schemathesis.generation.meta import TestPhase, negated_parameters
 
-from phone import Phone
+from people import PEOPLE, People
 
-# PERSONA is whose phone it is, who is a user where the calls are an operator's.
-API, CONTROL, PERSONA, USER = (os.environ[f"FUZZ_{name}"] for name in ("API", "CONTROL", "PERSONA", "USER"))
-PEOPLE = ["ada", "samira", "benita", "jonas", "nina"]
+API, CONTROL, PERSONA, WORKSPACE, SEED, ANSWERS = (
+    os.environ[f"FUZZ_{name}"] for name in ("API", "CONTROL", "PERSONA", "WORKSPACE", "SEED", "ANSWERS")
+)
+W = "/v1/workspaces/{workspace}"
 # A proof of that key holds where a phone has no name yet.
-BY_KEY = ("/me/devices", "/phone/key")
-dice = random.Random(os.environ["FUZZ_SEED"])
+BY_KEY = ("POST /me/devices", "POST /phone/key")
+# How many calls of an operation are given something that was made for them, of those that are not left as they were made.
+MADE_FOR = 0.4
+# What stands for a sign-in and for a proof until the call is made.
+SIGN_IN, PROOF = "Bearer fuzz", "fuzz"
+
+people = People(API, CONTROL, WORKSPACE, PERSONA)
+drawn, answered = collections.Counter(), collections.defaultdict(collections.Counter)
 
 
-def token():
-    answer = requests.post(f"{CONTROL}/issuer/tokens", json={"persona": PERSONA}, timeout=5)
-    answer.raise_for_status()
-    return answer.json()["access_token"]
+def of(case):
+    """The operation, in short."""
+    return f"{case.operation.method.upper()} {case.operation.path.removeprefix(W)}"
 
 
-class State:
-    """The phone, and what awaits its answer. Whatever retires the phone, it is enrolled anew."""
-
-    def __init__(self):
-        self.phone, self.asked, self.asked_at = self.new().enrol(), [], 0.0
-        # Whose key comes after the phone's.
-        self.next = self.new()
-
-    @staticmethod
-    def new():
-        return Phone(API, CONTROL, USER, token)
-
-    def open_request(self):
-        if time.time() - self.asked_at > 0.5:
-            self.asked, self.asked_at = self.phone.pending(), time.time()
-        return dice.choice(self.asked) if self.asked else None
+def by_proof(case):
+    """Whether a phone's key alone says who calls."""
+    return "Phones" in (case.operation.tags or [])
 
 
-state = State()
+def credential(case):
+    """The header that says who calls, and what marks its place."""
+    return ("DPoP", PROOF) if by_proof(case) else ("Authorization", SIGN_IN)
+
+
+@schemathesis.auth(refresh_interval=None)
+class SignIn:
+    """Only marks where a credential goes: schemathesis takes it away, or puts a wrong one there, to see whether anybody looks."""
+
+    def get(self, case, context):
+        return credential(case)
+
+    def set(self, case, named, context):
+        name, mark = named
+        case.headers[name] = mark
+
+
+class Move:
+    """What a call is made to say: names in its address, members of its body, and the phone that signs."""
+
+    def __init__(self, case, dice):
+        self.case, self.dice = case, dice
+        self.names, self.query, self.body, self.signer = {}, None, {}, None
+        self.asked = case.path_parameters or {}
+
+    def may(self, share):
+        return self.dice.random() < share
+
+    def phone(self):
+        return self.signer or people.phone
+
+    def plan(self):
+        """In the address whatever there is of that name; then what the operation takes besides."""
+        rolls = {name: self.dice.random() for name in ("workspace", "user", "device", "event", "notice", "test")}
+        user, pick = self.dice.choice(PEOPLE), self.dice.random()
+        there = {name for name, roll in rolls.items() if name in self.asked and roll < (0.97 if name == "workspace" else 0.85)}
+        if "workspace" in there:
+            self.names["workspace"] = WORKSPACE
+        if "user" in there:
+            self.names["user"] = user
+        if "device" in there:
+            self.names["device"] = people.phone.id
+        if "event" in there and (requests := people.open_request()):
+            self.names["type"], self.names["event"] = requests[int(pick * len(requests))]
+        if "notice" in there and (notices := people.notices()):
+            self.names["notice"] = notices[int(pick * len(notices))]
+        if "test" in there:
+            tests = people.test_sent()
+            self.names["test"] = tests[int(pick * len(tests))]
+        self.turn()
+        if of(self.case) in MOVES and self.may(0.85):
+            MOVES[of(self.case)](self)
+
+    def own_or(self, of_others):
+        """Oneself now and then, while there is room; else somebody whom it was made for."""
+        if self.may(0.3 if PERSONA == "user" else 0.15) and people.may_take_own(of(self.case)):
+            self.names["user"] = people.user
+        else:
+            self.names["user"] = self.dice.choice([user for user in of_others if user != people.user])
+        return self.names["user"] == people.user
+
+    def remove_own(self):
+        if self.may(MADE_FOR):
+            self.names["device"] = people.spare(people.user).id
+            people.spares.pop(people.user)
+        elif not (self.may(0.1) and people.may_take_own(of(self.case))):
+            self.names.pop("device", None)
+
+    def remove_of_another(self):
+        # A user may remove what is theirs.
+        user = people.user if self.may(0.4) else self.dice.choice([*people.sessions])
+        people.introduce(user)
+        self.names |= {"user": user, "device": people.spare(user).id}
+
+    def of_somebody(self):
+        people.introduce(self.names.get("user"))
+        if self.may(0.3):
+            self.names["user"] = people.user
+
+    def help(self):
+        people.introduce(self.names.get("user"))
+        if self.may(0.4):
+            self.names["user"] = self.dice.choice(["jonas", "nina"])
+
+    def take(self):
+        self.own_or(PEOPLE)
+        people.introduce(self.names["user"])
+
+    def tell(self):
+        """What became of whom, by an operator."""
+        what = self.dice.choice(["user_removed", "user_removed", "sessions_revoked", "sessions_revoked", "workspace_deleted"])
+        self.body = {"id": f"told-{self.dice.randrange(1000)}", "what": what}
+        if what != "workspace_deleted":
+            self.own_or(PEOPLE)
+            self.body["user"] = self.names.pop("user")
+        elif not people.may_take_own(of(self.case)):
+            self.body |= {"what": "user_removed", "user": PEOPLE[-1]}
+
+    def answer(self):
+        verb, at = self.dice.choice(["approve", "deny", "deny_not_me"]), self.names | {}
+        at = {name: at.get(name, self.asked.get(name)) for name in ("type", "event")}
+        self.body = {"jws": people.phone.statement("decision", **at, verb=verb)}
+
+    def vouch(self):
+        """For another phone with the digits that it shows, or for itself, which may approve already."""
+        device, number = people.phone.id, "123456"
+        if self.may(MADE_FOR / 2):
+            other = people.newcomer()
+            device, number = other.id, other.ask("POST", "/phone/digits")["digits"]
+        self.body = {"jws": people.phone.statement("promotion", device=device, number=number)}
+
+    def promote(self):
+        if self.may(MADE_FOR / 2):
+            self.signer = people.newcomer()
+        self.names["device"] = self.phone().id
+        if self.may(0.7):
+            self.body = {"ticket": None}
+
+    def roll(self):
+        self.body = {"jws": people.phone.statement("key", jwk=people.next.jwk())}
+
+    def reached(self):
+        """What the push brought: to a phone that waits for it, or again."""
+        if self.may(MADE_FOR / 2):
+            self.signer = people.new(people.user).register()
+        self.body = {"nonce": self.phone().pushed()}
+
+    def register(self):
+        self.body = {"challenge": people.phone.challenge(), "report": people.next.report()}
+
+    def report(self):
+        self.body = people.phone.report()
+
+    def seen(self):
+        shown = people.open_request()[:3]
+        self.body = {"shown": [{"type": kind, "event": event} for kind, event in shown]}
+
+    def not_me(self):
+        """Also a phone whose person was erased may say so, for a day."""
+        if people.erased and self.may(0.3):
+            self.signer = people.erased
+
+    def turn(self):
+        """To the first page, or to the one after what was read last."""
+        query, roll = dict(self.case.query or {}), self.dice.random()
+        for name in [name for name in ("before", "after") if name in query]:
+            page = people.pages.get(of(self.case))
+            if page and roll < 0.4:
+                self.query = query | {name: page}
+            elif roll < 0.8:
+                self.query = {other: value for other, value in query.items() if other != name}
+
+
+MOVES = {
+    "DELETE /me/devices/{device}": Move.remove_own,
+    "DELETE /users/{user}/devices/{device}": Move.remove_of_another,
+    "DELETE /users/{user}/data": Move.take,
+    "POST /users/{user}/devices/reset": Move.take,
+    "GET /users/{user}/data": Move.of_somebody,
+    "GET /users/{user}/devices": Move.of_somebody,
+    "POST /users/{user}/tickets": Move.help,
+    "POST /v1/operator/workspaces/{workspace}/lifecycle": Move.tell,
+    "POST /phone/requests/{type}/{event}/answer": Move.answer,
+    "POST /phone/promotions": Move.vouch,
+    "POST /me/devices/{device}/promotion": Move.promote,
+    "POST /phone/key": Move.roll,
+    "POST /phone/reached": Move.reached,
+    "POST /me/devices": Move.register,
+    "PUT /phone": Move.report,
+    "POST /phone/seen": Move.seen,
+    "POST /phone/notices/{notice}/not-me": Move.not_me,
+}
 
 
 def broken(case, location):
@@ -62,98 +229,110 @@ def broken(case, location):
 
 @schemathesis.hook
 def before_call(context, case, **kwargs):
+    count = drawn[case.operation.label] = drawn[case.operation.label] + 1
+    move = Move(case, random.Random(f"{SEED} {case.operation.label} {count}"))
+    move.plan()
     if not broken(case, ParameterLocation.PATH):
-        case.path_parameters = dict(case.path_parameters or {}) | known(case)
+        case.path_parameters = dict(case.path_parameters or {}) | move.names
+    if not broken(case, ParameterLocation.QUERY) and move.query is not None:
+        case.query = move.query
     if not broken(case, ParameterLocation.BODY) and isinstance(case.body, dict):
-        case.body = case.body | signed(case)
-    if not broken(case, ParameterLocation.QUERY) and "before" in (case.query or {}) and dice.random() < 0.7:
-        case.query = {name: value for name, value in case.query.items() if name != "before"}
+        case.body = case.body | move.body
+    headers = dict(case.headers or {})
     if not broken(case, ParameterLocation.HEADER):
-        case.headers = dict(case.headers or {}) | conditions(case)
-        names = {parameter.name for parameter in case.operation.headers}
-        if "DPoP" in names and dice.random() < 0.9:
-            case.headers = dict(case.headers) | {"DPoP": proof(case)}
+        headers |= conditions(headers, move.dice)
+    for name, mark in credentials(case, move.dice):
+        headers[name] = mark
+    if headers.get("Authorization") == SIGN_IN:
+        headers["Authorization"] = f"Bearer {people.caller.token()}"
+    if headers.get("DPoP") == PROOF:
+        headers["DPoP"] = proof(case, move)
+    case.headers = headers
 
 
-def conditions(case):
-    """Tags as they are; most apps that change something anew have none."""
-    given = [name for name in ("If-Match", "If-None-Match") if name in (case.headers or {})]
-    return {name: dice.choice(["*", '"s1"', '"s1", W/"p2"', case.headers[name]]) for name in given}
+def credentials(case, dice):
+    """What has to be put where schemathesis left it out, or made it up. That nobody looks is what its phase of coverage and a check of its own
+    find out of each operation; besides them a few are enough, for nothing else of such a call is looked at."""
+    left_out = {name for name, location in negated_parameters(case.meta) if location is ParameterLocation.HEADER}
+    takes_proof = "DPoP" in {parameter.name for parameter in case.operation.headers}
+    if takes_proof and not by_proof(case) and ("DPoP" not in left_out or dice.random() < 0.85):
+        yield "DPoP", PROOF
+    name, mark = credential(case)
+    if name in left_out and case.meta.phase.name is not TestPhase.COVERAGE and dice.random() < 0.85:
+        case._has_explicit_auth = True
+        yield name, mark
 
 
-def known(case):
-    """Names of what is there, in the address."""
-    there = {}
-    names = case.path_parameters or {}
-    if "workspace" in names and dice.random() < 0.95:
-        there["workspace"] = "acme"
-    if "user" in names and dice.random() < 0.75:
-        there["user"] = dice.choice(PEOPLE)
-    # Removing the phone that signs is answered as it should be, and costs an enrolment: seldom.
-    if "device" in names and dice.random() < (0.05 if case.method == "DELETE" else 0.75):
-        there["device"] = state.phone.id
-    if "user" in names and "device" in names and dice.random() < 0.2:
-        there["user"], there["device"] = USER, state.phone.id
-    if "event" in names and dice.random() < 0.75 and (request := state.open_request()):
-        there["type"], there["event"] = request
-    return there
+def conditions(headers, dice):
+    """Tags as they are or were; most apps that change something anew have none."""
+    given = [name for name in ("If-Match", "If-None-Match") if name in headers]
+    tags = ["*", '"s1"', '"s1", W/"p2"', *people.tags]
+    return {name: dice.choice([*tags[-1:], dice.choice(tags), headers[name]]) for name in given}
 
 
-def signed(case):
-    """What a phone signs, in the body."""
-    path, at = case.operation.path, case.path_parameters or {}
-    if dice.random() > 0.75:
-        return {}
-    if path.endswith("/answer"):
-        verb = dice.choice(["approve", "deny", "deny_not_me"])
-        return {"jws": state.phone.statement("decision", type=at.get("type"), event=at.get("event"), verb=verb)}
-    if path.endswith("/phone/promotions"):
-        return {"jws": state.phone.statement("promotion", device=state.phone.id, number="123456")}
-    if path.endswith("/phone/key"):
-        return {"jws": state.phone.statement("key", jwk=state.next.jwk())}
-    if path.endswith("/phone/reached"):
-        return {"nonce": state.phone.pushed()}
-    if path.endswith("/me/devices"):
-        return {"challenge": state.phone.challenge(), "report": state.new().report()}
-    if path.endswith("/phone"):
-        return state.phone.report()
-    return {}
-
-
-def proof(case):
-    sent = requests.Request(**{"method": case.method, "url": case.as_transport_kwargs(base_url=API)["url"]}).prepare()
+def proof(case, move):
+    sent = requests.Request(method=case.method, url=case.as_transport_kwargs(base_url=API)["url"]).prepare()
     path = urlsplit(sent.url).path
-    if case.operation.path.endswith(BY_KEY):
+    if of(case) in BY_KEY:
         nonce = case.body.get("challenge") if isinstance(case.body, dict) else None
-        return state.next.proof(case.method, path, nonce if isinstance(nonce, str) else None)
-    return state.phone.proof(case.method, path)
-
-
-answered = collections.defaultdict(collections.Counter)
+        return people.next.proof(case.method, path, nonce if isinstance(nonce, str) else None)
+    return move.phone().proof(case.method, path)
 
 
 @atexit.register
 def tell():
-    """How far the calls got: an operation that only ever refused was not played."""
+    """How far the calls got; rights.py says what had to be answered."""
     print("\nAnswers:")
-    for operation, statuses in sorted(answered.items()):
+    counts = [*sorted(answered.items()), ("all", sum(answered.values(), collections.Counter()))]
+    for operation, statuses in counts:
         print(f"  {operation:<80} {'  '.join(f'{status}: {count}' for status, count in sorted(statuses.items()))}")
+    pathlib.Path(ANSWERS).write_text(json.dumps(answered))
 
 
 @schemathesis.hook
 def after_call(context, case, response):
     # Probes with another method are not of the operation that they are derived from.
-    if case.method.upper() == case.operation.method.upper():
-        answered[case.operation.label][response.status_code] += 1
-    if response.status_code == 200 and case.operation.path.endswith(BY_KEY):
-        if case.operation.path.endswith("/phone/key"):
-            state.phone.key = state.next.key
-        state.next = state.new()
-    if response.status_code == 401 and b":unknown-phone" in (response.content or b""):
-        fresh = requests.get(f"{API}/v1/workspaces/acme/phone/requests", timeout=30,
-                             headers={"dpop": state.phone.proof("GET", "/v1/workspaces/acme/phone/requests")})
-        if fresh.status_code == 401:
-            state.phone.enrol()
+    if case.method.upper() != case.operation.method.upper():
+        return
+    answered[case.operation.label][response.status_code] += 1
+    if response.status_code < 300:
+        follow(of(case), case, response)
+    elif b":session-ended" in (response.content or b""):
+        people.caller.ended()
+    elif b":unknown-phone" in (response.content or b""):
+        people.still_there()
+    elif b":too-many-attempts" in (response.content or b""):
+        people.used_up(of(case))
+
+
+def follow(operation, case, response):
+    """What a call did to those who play."""
+    names, body = case.path_parameters or {}, case.body if isinstance(case.body, dict) else {}
+    user = body.get("user") if operation.endswith("/lifecycle") else names.get("user", people.user)
+    match operation:
+        case "DELETE /users/{user}/data":
+            if user == people.user:
+                people.erased, people.tests = people.at_hand, []
+            people.gone(user)
+        case "POST /users/{user}/devices/reset":
+            people.phones_gone(user)
+        case "POST /v1/operator/workspaces/{workspace}/lifecycle":
+            for one in [user] if user else PEOPLE:
+                people.gone(one)
+        case "DELETE /me/devices/{device}" | "DELETE /users/{user}/devices/{device}":
+            if people.at_hand and names.get("device") == people.at_hand.id:
+                people.phones_gone(people.user)
+            people.spares = {user: phone for user, phone in people.spares.items() if phone.id != names.get("device")}
+        case "POST /me/devices":
+            people.next = people.new(people.user)
+        case "POST /phone/key":
+            people.phone.key, people.next = people.next.key, people.new(people.user)
+        case "POST /me/tests":
+            people.tests = [*people.tests[-9:], response.json()["test"]]
+    if "application/json" in response.headers.get("content-type", [""])[0] and (page := response.json().get("next")):
+        people.pages[operation] = page
+    if tag := response.headers.get("etag"):
+        people.tags = [*people.tags[-3:], tag[0]]
 
 
 @schemathesis.check

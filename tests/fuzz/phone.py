@@ -18,16 +18,26 @@ APP = "com.example.app"
 # A push takes milliseconds; this ends a run in which none comes.
 PUSH_S = 30
 
+# Connections that stay open.
+web = requests.Session()
+
 
 def encoded(raw):
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-class Phone:
-    """One phone of one person in the workspace `acme`."""
+def said(answer):
+    if not answer.ok:
+        raise RuntimeError(f"{answer.request.method} {answer.request.path_url}: {answer.status_code} {answer.text}")
+    return answer.json()
 
-    def __init__(self, api, control, user, token_of):
-        self.api, self.control, self.user, self.token_of = api, control, user, token_of
+
+class Phone:
+    """One phone of one person. `base` is where their workspace is, `session` their sign-in."""
+
+    def __init__(self, api, control, workspace, session):
+        self.api, self.control, self.workspace, self.session = api, control, workspace, session
+        self.base = f"/v1/workspaces/{workspace}"
         self.key, self.id = ec.generate_private_key(ec.SECP256R1()), None
         self.token = secrets.token_hex(32)
 
@@ -52,50 +62,52 @@ class Phone:
 
     def statement(self, kind, **more):
         header = {"alg": "ES256", "typ": f"watchbell-{kind}+jwt", "kid": self.id or "none"}
-        payload = {"aud": self.api, "workspace": "acme", "user": self.user, "iat": int(time.time())}
+        payload = {"aud": self.api, "workspace": self.workspace, "user": self.session.user, "iat": int(time.time())}
         return self.sign(header, payload | {"jti": str(uuid.uuid4())} | more)
 
     def report(self):
         return {"platform": "apns", "app": APP, "token": self.token, "locale": "en", "model": "Fuzz 1"}
 
     def challenge(self):
-        path = "/v1/workspaces/acme/me/devices/challenges"
-        return self.said(requests.post(self.api + path, headers=self.signed_in(), timeout=30))["challenge"]
+        return self.signed_in("/me/devices/challenges")["challenge"]
 
-    def signed_in(self):
-        return {"authorization": f"Bearer {self.token_of()}"}
-
-    def enrol(self):
-        """Challenge, registration, the push that reaches it, and the sign-in that makes it an approver."""
-        self.__init__(self.api, self.control, self.user, self.token_of)
-        path, challenge = "/v1/workspaces/acme/me/devices", self.challenge()
-        headers = self.signed_in() | {"dpop": self.proof("POST", path, challenge)}
+    def register(self):
+        """Challenge and registration: a phone that shows, and nothing more."""
+        challenge = self.challenge()
+        proof = self.proof("POST", f"{self.base}/me/devices", challenge)
         body = {"challenge": challenge, "report": self.report()}
-        self.id = self.said(requests.post(self.api + path, headers=headers, json=body, timeout=30))["device"]
-        path = "/v1/workspaces/acme/phone/reached"
-        headers, body = {"dpop": self.proof("POST", path)}, {"nonce": self.pushed()}
-        self.said(requests.post(self.api + path, headers=headers, json=body, timeout=30))
-        path = f"/v1/workspaces/acme/me/devices/{self.id}/promotion"
-        headers = self.signed_in() | {"dpop": self.proof("POST", path)}
-        self.said(requests.post(self.api + path, headers=headers, json={}, timeout=30))
+        self.id = self.signed_in("/me/devices", proof, body)["device"]
+        return self
+
+    def reach(self):
+        """Sends back what the push brought."""
+        self.ask("POST", "/phone/reached", {"nonce": self.pushed()})
+        return self
+
+    def promote(self):
+        """The sign-in speaks for it: it may approve."""
+        path = f"/me/devices/{self.id}/promotion"
+        self.signed_in(path, self.proof("POST", self.base + path), {})
         return self
 
     def pushed(self):
         until = time.time() + PUSH_S
         while time.time() < until:
-            device = requests.get(f"{self.control}/devices/{self.token}", timeout=5)
+            device = web.get(f"{self.control}/devices/{self.token}", timeout=5)
             if device.ok and device.json()["device"]["received"]:
                 return device.json()["device"]["received"][-1]["payload"]["nonce"]
-            time.sleep(0.02)
+            time.sleep(0.01)
         raise RuntimeError("no push reached the phone")
 
-    def pending(self):
-        path = "/v1/workspaces/acme/phone/requests"
-        answer = requests.get(self.api + path, headers={"dpop": self.proof("GET", path)}, timeout=30)
-        return [(request["type"], request["event"]) for request in answer.json().get("requests", [])]
+    def signed_in(self, path, proof=None, body=None):
+        """A call of its person's, with a proof besides where there is one."""
+        headers = {"authorization": f"Bearer {self.session.token()}"} | ({"dpop": proof} if proof else {})
+        return said(web.post(self.api + self.base + path, headers=headers, json=body, timeout=30))
 
-    @staticmethod
-    def said(answer):
-        if not answer.ok:
-            raise RuntimeError(f"{answer.request.method} {answer.request.path_url}: {answer.status_code} {answer.text}")
-        return answer.json()
+    def call(self, method, path, body=None, query=""):
+        """A call with its key alone."""
+        url, headers = self.api + self.base + path, {"dpop": self.proof(method, self.base + path)}
+        return web.request(method, url + query, headers=headers, json=body, timeout=30)
+
+    def ask(self, method, path, body=None, query=""):
+        return said(self.call(method, path, body, query))

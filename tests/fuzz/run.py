@@ -1,8 +1,9 @@
 """Plays the API against its own description: tests/services/run -- python tests/fuzz/run.py WATCHBELL [--personas P,..] [SCHEMATHESIS...]
 
 Starts the sandbox and `watchbell api` on the services' PostgreSQL, Redis and Kafka, lets events come in that ask, and runs schemathesis
-once as each persona, with a phone that signs (phone.py) and checks of our own (hooks.py). The end of its output names the seed. Exit
-code 0: no server error, no answer that is not described, nothing else that a check found.
+once as each persona, in a workspace of its own, with a phone that signs (phone.py) and checks of our own (hooks.py). The output names the
+seed. Exit code 0: no server error, no answer that is not described, nothing else that a check found, and every persona got somewhere with
+each operation that it may do (rights.py).
 """
 
 import json
@@ -17,11 +18,13 @@ import tempfile
 import time
 import urllib.request
 
+import rights
+from people import USERS
+
 HERE = pathlib.Path(__file__).resolve().parent
-USERS = {"owner": "ada", "super_admin": "samira", "admin": "benita", "user": "jonas"}
-# Who belongs to no workspace and has no phone: the calls are theirs, the phone is a user's.
-OPERATOR = "operator"
 READY_S = 60
+# Who may not is refused before anything of the call is read: so few calls of each operation show it.
+REFUSED_EXAMPLES = 20
 
 
 def free_port():
@@ -50,17 +53,12 @@ class Run:
         subprocess.run([self.watchbell, *arguments], check=True, stdout=subprocess.DEVNULL)
 
     def sandbox(self):
-        """Its control endpoint, and what it says to clients. Everybody's sign-in is one that may enrol a phone."""
+        """Its control endpoint, and what it says to clients."""
         ports = [f"--{name}-port=0" for name in ("apns", "fcm", "issuer", "control")]
         child = self.child("sandbox", "--dir", str(self.folder / "sandbox"), *ports, stdout=subprocess.PIPE)
         said = iter(lambda: child.stdout.readline().decode(), "")
         control = next(line.split()[1] for line in said if line.startswith("Control"))
         next(line for line in said if line.startswith("Ready"))
-        for persona, user in USERS.items():
-            person = {"name": persona, "user": user, "workspaces": {"acme": persona}, "acr": "phr"}
-            fetched(f"{control}/issuer/personas/{persona}", person, "PUT")
-        person = {"name": OPERATOR, "user": "otto", "workspaces": {}, "operator": True}
-        fetched(f"{control}/issuer/personas/{OPERATOR}", person, "PUT")
         return control, json.loads(fetched(f"{control}/credentials"))
 
     def api(self, told):
@@ -85,6 +83,7 @@ class Run:
             requests_per_minute = 60000
             requests_burst = 10000
             unproved_per_minute = 600000
+            tests_per_hour = 1000
             [api.devices]
             public_url = "http://127.0.0.1:{port}"
             devices_max = 255
@@ -112,10 +111,43 @@ class Run:
                 time.sleep(0.05)
         sys.exit((self.folder / "api.log").read_text())
 
-    def events(self, user):
+    def cast(self, control, workspace):
+        """The people of a workspace. Everybody's sign-in is one that may enrol a phone."""
+        for persona, user in USERS.items():
+            person = {"name": persona, "user": user, "workspaces": {workspace: persona}, "acr": "phr"}
+            fetched(f"{control}/issuer/personas/{persona}", person, "PUT")
+        person = {"name": rights.OPERATOR, "user": "otto", "workspaces": {}, "operator": True}
+        fetched(f"{control}/issuer/personas/{rights.OPERATOR}", person, "PUT")
+
+    def events(self, workspace, user):
         """Something awaits an answer, all the time."""
-        common = ("--workspace", "acme", "--user", user, "--count", "1000000", "--rate", "20/s", "--config", str(self.config))
+        common = ("--workspace", workspace, "--user", user, "--count", "1000000", "--rate", "10/s", "--config", str(self.config))
         return self.child("emit", "identity-verification", "--application", "Payroll", *common)
+
+    def play(self, persona, api, control, seed, more):
+        """What was found, a sentence each."""
+        workspace, answers = f"acme-{persona}", self.folder / f"{persona}.json"
+        self.cast(control, workspace)
+        events = self.events(workspace, USERS.get(persona, USERS["user"]))
+        names = {"API": api, "CONTROL": control, "PERSONA": persona, "WORKSPACE": workspace, "SEED": seed, "ANSWERS": answers}
+        environment = os.environ | {f"FUZZ_{name}": str(value) for name, value in names.items()}
+        # Sets are gone through in the same order with the same seed.
+        environment |= {"PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1", "SCHEMATHESIS_HOOKS": "hooks"}
+        config = self.folder / f"{persona}.toml"
+        few = (f"[[operations]]\ninclude-name = {json.dumps(operation)}\ngeneration.max-examples = {REFUSED_EXAMPLES}\n"
+               for operation, personas in rights.MAY.items() if persona not in personas)
+        config.write_text("\n".join([(HERE / "schemathesis.toml").read_text(), *few]))
+        command = [pathlib.Path(sys.executable).with_name("schemathesis"), "--config-file", config,
+                   "run", f"{api}/openapi.json", "--no-color", "--warnings", "off", "--generation-database", "none", *more]
+        ended = subprocess.run(command, env=environment, cwd=self.folder).returncode
+        events.terminate()
+        events.wait()
+        self.children.remove(events)
+        if any(child.poll() is not None for child in self.children):
+            sys.exit("the API or the sandbox has ended:\n" + (self.folder / "api.log").read_text()[-4000:])
+        some = any(argument.startswith(("--include", "--exclude")) for argument in more)
+        told = json.loads(answers.read_text()) if answers.exists() else {}
+        return [*(["schemathesis found something, see above."] if ended else []), *rights.unplayed(persona, told, some)]
 
     def end(self):
         for child in self.children:
@@ -126,41 +158,31 @@ class Run:
 
 def main():
     watchbell, *rest = sys.argv[1:]
-    personas = [*USERS, OPERATOR]
+    watchbell, personas = os.path.abspath(watchbell), [*rights.EVERYBODY]
     if rest[:1] == ["--personas"]:
         personas, rest = rest[1].split(","), rest[2:]
     if "--seed" not in rest:
         rest += ["--seed", str(random.randrange(1 << 32))]
     seed = rest[rest.index("--seed") + 1]
+    described = subprocess.run([watchbell, "openapi"], check=True, stdout=subprocess.PIPE).stdout
+    if strays := [*rights.strays(json.loads(described))]:
+        sys.exit("\n".join(strays))
     folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("WATCHBELL_TEST_DIR")))
-    run, failed = Run(os.path.abspath(watchbell), folder), []
+    run, found = Run(watchbell, folder), []
     try:
         control, told = run.sandbox()
         api = run.api(told)
         for persona in personas:
             print(f"\n=== as {persona}, seed {seed}", flush=True)
-            whose = "user" if persona == OPERATOR else persona
-            events, user = run.events(USERS[whose]), USERS[whose]
-            token = json.loads(fetched(f"{control}/issuer/tokens", {"persona": persona}))["access_token"]
-            names = {"API": api, "CONTROL": control, "PERSONA": whose, "USER": user, "SEED": seed}
-            environment = os.environ | {f"FUZZ_{name}": value for name, value in names.items()}
-            environment |= {"PYTHONPATH": str(HERE), "SCHEMATHESIS_HOOKS": "hooks", "PYTHONDONTWRITEBYTECODE": "1"}
-            command = [pathlib.Path(sys.executable).with_name("schemathesis"), "--config-file", HERE / "schemathesis.toml",
-                       "run", f"{api}/openapi.json", "-H", f"Authorization: Bearer {token}",
-                       "--no-color", "--warnings", "off", "--generation-database", "none", *rest]
-            if subprocess.run(command, env=environment, cwd=folder).returncode:
-                failed.append(persona)
-            events.terminate()
-            if any(child.poll() is not None for child in run.children if child is not events and child.args[1] != "emit"):
-                sys.exit("the API or the sandbox has ended:\n" + (folder / "api.log").read_text()[-4000:])
+            found += [f"as {persona}: {what}" for what in run.play(persona, api, control, seed, rest)]
         trouble = (folder / "api.log").read_text()
         if "panicked" in trouble or '"ERROR"' in trouble:
             sys.exit("the API's log has errors:\n" + trouble[-4000:])
     finally:
         run.end()
         shutil.rmtree(folder, ignore_errors=True)
-    if failed:
-        sys.exit(f"something was found as {', '.join(failed)}")
+    if found:
+        sys.exit("\n" + "\n".join(found))
     print("\nNothing was found.")
 
 
