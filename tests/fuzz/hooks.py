@@ -1,9 +1,10 @@
-"""What schemathesis has to be told of this API: who signs in, whose phone signs, which people and things there are, and what every answer has.
+"""What schemathesis has to be told of this API: who signs in, whose phone signs, who and what is there, and what every answer has.
 
 Random text never makes a proof that holds, so most calls get what an app would send: a workspace, people, devices and requests that are
-there, a proof by the phone's key, statements that it signed. The others are left as they were made. Headers and bodies that schemathesis
-broke on purpose stay broken. What is drawn here for a call depends on the seed and on how many calls its operation had before, on nothing
-else: not on what was answered, nor on how fast.
+there, a proof by the phone's key, statements that it signed. The others are left as they were made. What schemathesis broke on purpose
+stays broken, but for most of what only ever ends at the door (to_mend). What is drawn here for a call depends on the seed and on how many
+calls its operation had before, on nothing else: not on what was answered, nor on how fast. So one seed makes the same calls again; which
+requests are open at a moment is up to time.
 """
 
 import atexit
@@ -28,7 +29,7 @@ API, CONTROL, PERSONA, WORKSPACE, SEED, ANSWERS = (
 W = "/v1/workspaces/{workspace}"
 # A proof of that key holds where a phone has no name yet.
 BY_KEY = ("POST /me/devices", "POST /phone/key")
-# How many calls of an operation are given something that was made for them, of those that are not left as they were made.
+# The share of an operation's calls that is given something made for it alone, of those that are not left as they were made.
 MADE_FOR = 0.4
 # What stands for a sign-in and for a proof until the call is made.
 SIGN_IN, PROOF = "Bearer fuzz", "fuzz"
@@ -89,7 +90,7 @@ class Move:
             self.names["user"] = user
         if "device" in there:
             self.names["device"] = people.phone.id
-        if "event" in there and (requests := people.open_request()):
+        if "event" in there and (requests := people.open_requests()):
             self.names["type"], self.names["event"] = requests[int(pick * len(requests))]
         if "notice" in there and (notices := people.notices()):
             self.names["notice"] = notices[int(pick * len(notices))]
@@ -100,13 +101,11 @@ class Move:
         if of(self.case) in MOVES and self.may(0.85):
             MOVES[of(self.case)](self)
 
-    def own_or(self, of_others):
-        """Oneself now and then, while there is room; else somebody whom it was made for."""
-        if self.may(0.3 if PERSONA == "user" else 0.15) and people.may_take_own(of(self.case)):
-            self.names["user"] = people.user
-        else:
-            self.names["user"] = self.dice.choice([user for user in of_others if user != people.user])
-        return self.names["user"] == people.user
+    def somebody(self):
+        """Oneself now and then, while there is room; else another one."""
+        others = [user for user in PEOPLE if user != people.user]
+        other, own = self.dice.choice(others), self.may(0.3 if PERSONA == "user" else 0.15)
+        return people.user if own and people.may_take_own(of(self.case)) else other
 
     def remove_own(self):
         if self.may(MADE_FOR):
@@ -132,7 +131,7 @@ class Move:
             self.names["user"] = self.dice.choice(["jonas", "nina"])
 
     def take(self):
-        self.own_or(PEOPLE)
+        self.names["user"] = self.somebody()
         people.introduce(self.names["user"])
 
     def tell(self):
@@ -140,14 +139,13 @@ class Move:
         what = self.dice.choice(["user_removed", "user_removed", "sessions_revoked", "sessions_revoked", "workspace_deleted"])
         self.body = {"id": f"told-{self.dice.randrange(1000)}", "what": what}
         if what != "workspace_deleted":
-            self.own_or(PEOPLE)
-            self.body["user"] = self.names.pop("user")
+            self.body["user"] = self.somebody()
         elif not people.may_take_own(of(self.case)):
             self.body |= {"what": "user_removed", "user": PEOPLE[-1]}
 
     def answer(self):
-        verb, at = self.dice.choice(["approve", "deny", "deny_not_me"]), self.names | {}
-        at = {name: at.get(name, self.asked.get(name)) for name in ("type", "event")}
+        verb = self.dice.choice(["approve", "deny", "deny_not_me"])
+        at = {name: self.names.get(name, self.asked.get(name)) for name in ("type", "event")}
         self.body = {"jws": people.phone.statement("decision", **at, verb=verb)}
 
     def vouch(self):
@@ -181,7 +179,7 @@ class Move:
         self.body = people.phone.report()
 
     def seen(self):
-        shown = people.open_request()[:3]
+        shown = people.open_requests()[:3]
         self.body = {"shown": [{"type": kind, "event": event} for kind, event in shown]}
 
     def not_me(self):
@@ -232,8 +230,9 @@ def before_call(context, case, **kwargs):
     count = drawn[case.operation.label] = drawn[case.operation.label] + 1
     move = Move(case, random.Random(f"{SEED} {case.operation.label} {count}"))
     move.plan()
-    if not broken(case, ParameterLocation.PATH):
-        case.path_parameters = dict(case.path_parameters or {}) | move.names
+    if broken(case, ParameterLocation.PATH):
+        move.names = {name: value for name, value in move.names.items() if name == "workspace" and to_mend(case, move.dice)}
+    case.path_parameters = dict(case.path_parameters or {}) | move.names
     if not broken(case, ParameterLocation.QUERY) and move.query is not None:
         case.query = move.query
     if not broken(case, ParameterLocation.BODY) and isinstance(case.body, dict):
@@ -250,15 +249,21 @@ def before_call(context, case, **kwargs):
     case.headers = headers
 
 
+def to_mend(case, dice):
+    """Whether a wrong workspace or a missing credential is to be put right: of such a call nothing else is looked at, so a few are enough,
+    besides those of the phase of coverage and of the check that somebody looks. Not with a wrong query, which the API may pass over."""
+    of_interest = case.meta.phase.name is TestPhase.COVERAGE or broken(case, ParameterLocation.QUERY)
+    return not of_interest and dice.random() < 0.85
+
+
 def credentials(case, dice):
-    """What has to be put where schemathesis left it out, or made it up. That nobody looks is what its phase of coverage and a check of its own
-    find out of each operation; besides them a few are enough, for nothing else of such a call is looked at."""
+    """The marks to put where schemathesis left a credential out, or made one up."""
     left_out = {name for name, location in negated_parameters(case.meta) if location is ParameterLocation.HEADER}
     takes_proof = "DPoP" in {parameter.name for parameter in case.operation.headers}
-    if takes_proof and not by_proof(case) and ("DPoP" not in left_out or dice.random() < 0.85):
+    if takes_proof and not by_proof(case) and ("DPoP" not in left_out or to_mend(case, dice)):
         yield "DPoP", PROOF
     name, mark = credential(case)
-    if name in left_out and case.meta.phase.name is not TestPhase.COVERAGE and dice.random() < 0.85:
+    if name in left_out and to_mend(case, dice):
         case._has_explicit_auth = True
         yield name, mark
 

@@ -85,7 +85,8 @@ class People:
             web.get(f"{self.api}/v1/me", headers=headers, timeout=30).raise_for_status()
             self.known.add(user)
 
-    def open_request(self):
+    def open_requests(self):
+        """Type and event of what awaits an answer, as of half a second ago at most."""
         if time.time() - self.asked_at > 0.5:
             requests = self.phone.ask("GET", "/phone/requests", query="?limit=50")["requests"]
             self.asked, self.asked_at = [(one["type"], one["event"]) for one in requests], time.time()

@@ -33,7 +33,7 @@ def said(answer):
 
 
 class Phone:
-    """One phone of one person. `base` is where their workspace is, `session` their sign-in."""
+    """One phone of the person whose sign-in `session` is."""
 
     def __init__(self, api, control, workspace, session):
         self.api, self.control, self.workspace, self.session = api, control, workspace, session
