@@ -14,7 +14,10 @@ PHONES = EVERYBODY = (*MEMBERS, OPERATOR)
 MAY = {
     "GET /v1/me": EVERYBODY,
     "POST /v1/operator/workspaces/{workspace}/lifecycle": (OPERATOR,),
+    # Nobody has to be signed in for it.
+    "GET /v1/sign-in": EVERYBODY,
     "GET /v1/workspaces/{workspace}/audit": ADMINS,
+    "PUT /v1/workspaces/{workspace}/detail": ADMINS,
     "GET /v1/workspaces/{workspace}/me/devices": MEMBERS,
     "POST /v1/workspaces/{workspace}/me/devices": MEMBERS,
     "POST /v1/workspaces/{workspace}/me/devices/challenges": MEMBERS,
@@ -47,6 +50,7 @@ MAY = {
     "GET /v1/workspaces/{workspace}/reach/{type}": ADMINS,
     "GET /v1/workspaces/{workspace}/settings": ADMINS,
     "PUT /v1/workspaces/{workspace}/settings/{type}": ADMINS,
+    "GET /v1/workspaces/{workspace}/users": ADMINS,
     "DELETE /v1/workspaces/{workspace}/users/{user}/data": MEMBERS,
     "GET /v1/workspaces/{workspace}/users/{user}/data": MEMBERS,
     "GET /v1/workspaces/{workspace}/users/{user}/devices": MEMBERS,
