@@ -191,6 +191,21 @@ fn what_phones_showed_is_measured() {
     assert_eq!(what, ["delivered"]);
 }
 
+/// Asks everybody something of the other type, so that its partitions have something in them, too.
+fn ask_to_trust(stage: &Stage) {
+    for n in 0..PEOPLE {
+        let body = wire::TrustedDeviceRequested { device_name: "Pixel 8".into(), ..Default::default() };
+        let body = wire::event::Body::TrustedDeviceRequested(body);
+        stage.emit(NotificationType::TrustedDevice, &event(&format!("trust-{n}"), &[&format!("user-{n}")], body));
+    }
+}
+
+/// Whether a process projected or noted anything.
+fn has_worked(api: &Watchbell) -> bool {
+    let of = ["watchbell_requests_projected_total", "watchbell_outcomes_noted_total"];
+    of.into_iter().any(|metric| api.metric(metric, &[]) > 0.0)
+}
+
 /// Processes are killed while events, cancels and outcomes come in; others take their share over. Each event is asked once, each cancel
 /// closes once, and of each request that stays open upstream hears once why it does not ring, whatever died when.
 #[test]
@@ -202,11 +217,7 @@ fn killed_processes_lose_and_double_nothing() {
     let share = |api: &Watchbell| api.metric("watchbell_partitions_assigned", &[]) >= f64::from(PARTITIONS);
     eventually("both to have partitions", CEILING, || processes.iter().all(share).then_some(()));
     let user = |n: usize| if n.is_multiple_of(PEOPLE) { "benita".to_owned() } else { format!("user-{}", n % PEOPLE) };
-    for n in 0..PEOPLE {
-        let body = wire::TrustedDeviceRequested { device_name: "Pixel 8".into(), ..Default::default() };
-        let body = wire::event::Body::TrustedDeviceRequested(body);
-        stage.emit(NotificationType::TrustedDevice, &event(&format!("trust-{n}"), &[&format!("user-{n}")], body));
-    }
+    ask_to_trust(&stage);
     let mut before = 0;
     for n in 0..EVENTS {
         if n % (EVENTS / KILLS) == 0 {
@@ -228,11 +239,7 @@ fn killed_processes_lose_and_double_nothing() {
         }
         if n % (EVENTS / KILLS) == EVENTS / KILLS - 1 {
             if n < EVENTS / KILLS {
-                let works = |api: &Watchbell| {
-                    let of = ["watchbell_requests_projected_total", "watchbell_outcomes_noted_total"];
-                    of.into_iter().any(|metric| api.metric(metric, &[]) > 0.0)
-                };
-                eventually("both to work", CEILING, || processes.iter().all(works).then_some(()));
+                eventually("both to work", CEILING, || processes.iter().all(has_worked).then_some(()));
             }
             // In the midst of work: some of what was just put in has been read.
             eventually("some work", CEILING, || (told(&stage).len() > before).then_some(()));
