@@ -27,6 +27,7 @@ pub struct OutcomeError(String);
 pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> {
     let outcome = wire::Outcome::decode(payload).map_err(|error| OutcomeError(error.to_string()))?;
     let bad_id = |error: crate::event::IdError| OutcomeError(format!("an id {error}"));
+    let ending = outcome.ending();
     let (Some(kind), Some(what)) = (wire::domain_type(outcome.r#type()), meaning(&outcome)) else {
         return Ok(None);
     };
@@ -41,6 +42,10 @@ pub fn decode_outcome(payload: &[u8]) -> Result<Option<JobEnded>, OutcomeError> 
     let mut reason = outcome.reason;
     reason.retain(|c| !c.is_control());
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    if reason.is_empty() {
+        // That nobody has a device is what no reason means; an ending of another kind never passes for it.
+        without_reason(ending).clone_into(&mut reason);
+    }
     let person = Person {
         workspace: WorkspaceId::new(outcome.workspace_id).map_err(bad_id)?,
         user: UserId::new(outcome.user_id).map_err(bad_id)?,
@@ -74,6 +79,16 @@ pub fn decode_seen(payload: &[u8]) -> Option<Seen> {
         Person { workspace: WorkspaceId::new(record.workspace_id).ok()?, user: UserId::new(record.user_id).ok()? };
     let (event, device) = (EventId::new(record.event_id).ok()?, DeviceId::new(record.device_id).ok()?);
     Some(Seen { person, kind, event, device, at })
+}
+
+/// The reason of an ending that came without one.
+const fn without_reason(ending: wire::Ending) -> &'static str {
+    match ending {
+        wire::Ending::Unspecified | wire::Ending::Accepted | wire::Ending::Suppressed | wire::Ending::NoDevice => "",
+        wire::Ending::Expired => "expired",
+        wire::Ending::TokenInvalid => "token_invalid",
+        wire::Ending::DeadLettered => "dead_lettered",
+    }
 }
 
 /// What an ending is to the person.
@@ -137,6 +152,8 @@ mod tests {
         }
         let informs = wire::Outcome { r#type: wire::NotificationType::OtpReceived.into(), ..outcome(E::NoDevice, "") };
         assert_eq!(decoded(&informs).unwrap().notice, None, "nobody waits for an answer");
+        let expired = decoded(&outcome(E::Expired, "")).unwrap();
+        assert_eq!((expired.activity.reason.as_str(), expired.notice), ("expired", Some(NoticeKind::Undeliverable)));
         let foreign = decoded(&outcome(E::DeadLettered, "Bad\0\nTopic")).unwrap();
         assert_eq!(foreign.activity.reason, "BadTopic", "the store takes every reason");
     }

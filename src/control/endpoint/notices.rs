@@ -184,7 +184,7 @@ pub(in crate::control) async fn phone_notices(
 /// Say that it was not you
 ///
 /// What a notice told: the audit trail says so, once for each notice, upstream hears of it, and the people who administer the workspace are
-/// told, once within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it.
+/// told, once for each kind of notice within the fatigue guard's window, in which no new request rings for you. Nothing is retired by it.
 /// A phone that was retired may say this for a day, and nothing else; one whose person was erased too, of whatever notice: then only the
 /// people who administer the workspace are told, of the erasure.
 #[utoipa::path(post, path = "/v1/workspaces/{workspace}/phone/notices/{notice}/not-me", tag = "Phones", security(("proof" = [])),

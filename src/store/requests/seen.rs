@@ -64,7 +64,7 @@ impl Requests {
     ) -> Result<(Marked, Touched), sqlx::Error> {
         let mut work = self.inner.store.database.work().await?;
         work.keep_from_erasure([person]).await?;
-        if !work.is_known(person, device).await? {
+        if !work.has_device(person, device).await? {
             return Ok((Marked::default(), Touched::default()));
         }
         let room = MARKS_MAX.saturating_sub(work.marks_of(person, device, at).await?);
@@ -120,7 +120,7 @@ macro_rules! mark {
 
 impl Work {
     /// Whether the person has the device, in use or retired. Whoever was erased since their phone was let in has none.
-    async fn is_known(&mut self, person: &Person, device: &DeviceId) -> Result<bool, sqlx::Error> {
+    async fn has_device(&mut self, person: &Person, device: &DeviceId) -> Result<bool, sqlx::Error> {
         const READ: &str = "SELECT 1 FROM enrolments WHERE workspace = $1 AND user_id = $2 AND id = $3";
         let [workspace, user] = of_person(person);
         Ok(!self.tx.rows(READ.into(), &[workspace, user, Arg::Text(device.as_str())]).await?.is_empty())

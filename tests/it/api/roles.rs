@@ -155,6 +155,20 @@ fn every_endpoint_is_in_the_table() {
     assert!(missing.is_empty() && gone.is_empty(), "not in the table: {missing:?}; no endpoint any more: {gone:?}");
 }
 
+#[test]
+fn the_fuzzer_knows_every_endpoint() {
+    // Its own table of rights says so as well, but only to whoever runs it.
+    let rights = include_str!("../../fuzz/rights.py")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\":"));
+    let rights: BTreeSet<_> = rights
+        .filter_map(|(operation, _)| operation.split_once(' '))
+        .map(|(m, p)| (m.to_owned(), p.to_owned()))
+        .collect();
+    let described: BTreeSet<_> = operations(&watchbell::control::document()).into_iter().collect();
+    assert_eq!(rights, described, "the first is MAY in tests/fuzz/rights.py");
+}
+
 over_both! {
     /// The table, asked: role by role, in the own workspace, in another one, and without a token.
     async fn who_may_do_what(policy: Policy) {

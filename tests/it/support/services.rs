@@ -198,7 +198,12 @@ impl Broker {
     /// Starts a broker with further arguments for `tests/services/kafka`: `name=value` properties, `--add-scram=...`,
     /// `extra.listeners=...`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let mut all = vec![free_port().to_string(), free_port().to_string()];
+        let plain = free_port();
+        let mut other = free_port();
+        while other == plain {
+            other = free_port();
+        }
+        let mut all = vec![plain.to_string(), other.to_string()];
         all.extend(arguments.iter().map(ToString::to_string));
         Self(Server::start("kafka", "Kafka Server started", all))
     }
