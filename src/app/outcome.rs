@@ -41,6 +41,7 @@ pub async fn note_outcomes(requests: &Requests, batch: &mut Vec<Record>) {
             Ok(false) => lease.abandon(offset),
             Err(_) => {
                 tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "an outcome could not be noted");
+                count("panicked", 1);
                 lease.abandon(offset);
             }
         }
@@ -96,7 +97,8 @@ async fn note_endings(requests: &Requests, batch: &[Record]) -> bool {
         let alone = std::slice::from_ref(ended);
         match until_taken(std::slice::from_ref(record), || requests.ended(alone, SystemClock.now())).await {
             Taken::Done(()) => count("noted", 1),
-            Taken::Fenced => return false,
+            // Its partition is somebody else's, who reads it again; the others are still ours.
+            Taken::Fenced => {}
             Taken::Refused(unfit) => {
                 given_up(record, &unfit);
                 count("refused", 1);

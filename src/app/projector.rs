@@ -142,6 +142,9 @@ pub async fn project_event(requests: &Requests, record: Record, limits: Limits) 
         Ok(false) => lease.abandon(offset),
         Err(_) => {
             tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "a record could not be projected");
+            if let Feed::Event(kind) = record.feed {
+                count(kind, "panicked");
+            }
             lease.abandon(offset);
         }
     }

@@ -98,12 +98,18 @@ impl Admin {
                 return Ok(None);
             }
             let mut phones = work.ringing(person).await?;
+            // Requests before devices: so do those who answer, and nobody waits in a ring.
+            let closed = match what {
+                PersonChange::SessionsRevoked => 0,
+                PersonChange::Removed => work.cancel_all(person, until, now).await?,
+            };
             let devices = work.retire_people(workspace, std::slice::from_ref(user), until, now).await?;
             work.end_sessions(workspace, Some(user), until.unwrap_or(now)).await?;
-            let mut applied = Applied { again: false, devices, ..Applied::AGAIN };
+            let mut applied = Applied { again: false, devices, closed, ..Applied::AGAIN };
             let audited = match what {
                 PersonChange::SessionsRevoked => {
-                    let notice = work.notify(person, &News::Reset { by: Some(by.role) }, None, now).await?;
+                    // A phone that is spared is not told that it was reset.
+                    let notice = work.list_notice(person, &News::Reset { by: Some(by.role) }, now).await?;
                     let left = work.ringing(person).await?;
                     phones.retain(|phone| !left.contains(phone));
                     applied.told = Some(Told { person: person.clone(), notice, phones });
@@ -111,7 +117,6 @@ impl Admin {
                 }
                 PersonChange::Removed => {
                     work.forget_role(person, until).await?;
-                    applied.closed = work.cancel_all(person, until, now).await?;
                     Audited::PersonRemoved { user: user.clone() }
                 }
             };

@@ -6,8 +6,9 @@
 //! Each migration is applied whole or not at all, and none is changed afterwards: its checksum is in the store.
 //!
 //! That older programs go on does not say that they know what a newer one wrote. While one still runs beside, it lets keys register that are in
-//! `erased_keys` only (12), believes tokens from before `ended_sessions` (13), and enrols devices of which no session is known (17), which
-//! what is told late then retires.
+//! `erased_keys` only (12), believes tokens from before `ended_sessions` (13), enrols devices of which no session is known (17), which
+//! what is told late then retires, leaves `unreachable_since` where a phone is reached again (18), and cannot show pages of the trail on which a
+//! newer one wrote that what pushes say was changed.
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::config::PolicyConfig;
@@ -61,7 +62,13 @@ async fn migrate_database(database: &Database, renamed: bool) -> Result<Migrated
         return Ok(Migrated { from, to: from });
     }
     let run = match &database.engine {
-        Engine::Postgres(pool) => migrator.run(pool).await,
+        Engine::Postgres(pool) => {
+            let mut connection = pool.acquire().await.map_err(|error| OpenError::Migration(told(&error)))?;
+            // An index of a large table takes longer than any statement of the service may. The connection serves nothing else.
+            let patient = sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await;
+            patient.map_err(|error| OpenError::Migration(told(&error)))?;
+            migrator.run(&mut *connection).await
+        }
         Engine::Sqlite(file) => migrator.run(&file.write).await,
     };
     run.map_err(|error| match error {

@@ -1,6 +1,7 @@
 //! The audit trail, read: whole, of one person, or of one action.
 //!
-//! The point: a page costs what it shows, however long the trail is: each way of reading it has an index that is in the trail's order. It
+//! The point: a page costs what it shows, however long the trail is: each way of reading it has an index that is in the trail's order. Only where a person and an action are asked for together all of that
+//! person's entries may be looked through. It
 //! deliberately writes nothing: entries come with what they tell of. Fails by [`Unavailable`].
 use super::admin::Admin;
 use super::database::Arg;

@@ -44,7 +44,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Counter,
         "watchbell_outcomes_noted_total",
-        "Outcomes that the API read, by result: noted, passed_over, unreadable, refused by the store",
+        "Outcomes that the API read, by result: noted, passed_over, unreadable, refused by the store, panicked",
     ),
     (
         Counter,
@@ -55,7 +55,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
         Counter,
         "watchbell_requests_projected_total",
         "Events that await an answer and cancels, once for each person, by result: open, closed, known, cancelled, over, unreadable, refused by \
-         the store",
+         the store, panicked",
     ),
     (Counter, "watchbell_sign_ins_refused_total", "Requests whose sign-in token does not count, by reason"),
     (Counter, "watchbell_signing_key_fetches_total", "Fetches of the issuer's keys, by result"),

@@ -40,7 +40,8 @@ const PIECES: usize = 2;
 const PIECE_MAX: Duration = Duration::from_secs(30);
 const WHOLE_MAX: Duration = Duration::from_secs(600);
 
-/// Everything that is stored of a person. Left out are secrets: push tokens but their end, and hashes of what was given out for minutes.
+/// Everything that is stored of a person. Left out are secrets (push tokens but their end, what an app
+/// knows its phone by, hashes of what was given out for minutes), public keys but their thumbprints, and which session enrolled a device.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what is written piece by piece")]
 pub(in crate::control) struct Export {

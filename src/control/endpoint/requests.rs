@@ -223,11 +223,12 @@ impl From<Page<people::Activity>> for Recent {
     }
 }
 
-/// A request changes once in its life: when it ends. The tag is that of one person's request, and says nothing beside its address.
+/// A request changes once in its life, when it ends, and with the name of the phone that ended it. The tag is that of one person's request, and says nothing beside its address.
 pub(super) fn tag(request: &people::Request) -> Tag {
     let state = match &request.ending {
         None => "open".to_owned(),
-        Some(Ending::Decided(decision)) => format!("decided-{}", decision.id),
+        // The name of the phone that answered is shown, too, and may be changed.
+        Some(Ending::Decided(decision)) => format!("decided-{}-{}", decision.id, request.device_name),
         Some(Ending::Closed { reason, .. }) => format!("closed-{}", reason.name()),
     };
     Tag::of(&request.id.person, &state)

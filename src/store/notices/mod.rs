@@ -92,13 +92,24 @@ impl Work {
         besides: Option<&DeviceId>,
         at: Timestamp,
     ) -> Result<Notice, sqlx::Error> {
-        let notice = notice(&person.workspace, news, at)?;
-        self.put_notice(&person.user, &notice, news).await?;
+        let notice = self.list_notice(person, news, at).await?;
         for (user, device) in self.living(&person.workspace, &[&person.user]).await? {
             if ![news.device(), besides].contains(&Some(&device)) {
                 self.tell_device(&notice, &user, &device).await?;
             }
         }
+        Ok(notice)
+    }
+
+    /// Puts a notice where its person reads it, and tells no device. Returns what pushes would say of it.
+    pub(super) async fn list_notice(
+        &mut self,
+        person: &Person,
+        news: &News,
+        at: Timestamp,
+    ) -> Result<Notice, sqlx::Error> {
+        let notice = notice(&person.workspace, news, at)?;
+        self.put_notice(&person.user, &notice, news).await?;
         Ok(notice)
     }
 
