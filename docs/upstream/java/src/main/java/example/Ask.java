@@ -1,6 +1,7 @@
 package example;
 
 import com.google.protobuf.util.Timestamps;
+import com.nimbusds.jose.JWSAlgorithm;
 import com.nimbusds.jose.JWSObject;
 import com.nimbusds.jose.crypto.ECDSAVerifier;
 import com.nimbusds.jose.jwk.ECKey;
@@ -104,6 +105,7 @@ public final class Ask {
     Map<String, Object> said = signed.getPayload().toJSONObject();
     boolean right =
         key.computeThumbprint().toString().equals(decided.getKeyThumbprint())
+            && JWSAlgorithm.ES256.equals(signed.getHeader().getAlgorithm())
             && signed.verify(new ECDSAVerifier(key))
             && signed.getHeader().getType().toString().equals("watchbell-decision+jwt")
             && audience.equals(said.get("aud"))
