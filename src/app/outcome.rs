@@ -26,19 +26,19 @@ pub(super) async fn run(mut records: UnboundedReceiver<Record>, requests: Reques
     }
 }
 
-/// Notes a batch of outcomes, empties it and tells the leases, as [`super::project_event`] does. Where one of them makes us panic, each is
-/// noted by itself, and that one is left for whoever reads it again.
+/// Notes a batch of outcomes, empties it and tells the leases, as [`super::project_event`] does. Where one of them makes us panic, or the store
+/// does not take all of them together, each is noted by itself; what makes us panic is left for whoever reads it again.
 pub async fn note_outcomes(requests: &Requests, batch: &mut Vec<Record>) {
-    let together = AssertUnwindSafe(note(requests, batch)).catch_unwind().await.ok();
+    let together = AssertUnwindSafe(note(requests, batch)).catch_unwind().await.ok().flatten();
     for record in batch.drain(..) {
         let done = match together {
-            Some(done) => Ok(done),
+            Some(done) => Ok(Some(done)),
             None => AssertUnwindSafe(note(requests, std::slice::from_ref(&record))).catch_unwind().await,
         };
         let (lease, offset) = (&record.lease, record.offset);
         match done {
-            Ok(true) => lease.finish(offset),
-            Ok(false) => lease.abandon(offset),
+            Ok(Some(true)) => lease.finish(offset),
+            Ok(Some(false) | None) => lease.abandon(offset),
             Err(_) => {
                 tracing::error!(topic = %lease.topic(), partition = lease.partition(), offset, "an outcome could not be noted");
                 count("panicked", 1);
@@ -48,14 +48,15 @@ pub async fn note_outcomes(requests: &Requests, batch: &mut Vec<Record>) {
     }
 }
 
-/// Whether the batch is noted; false if every partition of it went first.
-async fn note(requests: &Requests, batch: &[Record]) -> bool {
-    let noted = note_endings(requests, batch).await;
+/// Whether the batch is noted; false if every partition of it went first. `None`, and nothing is noted, where the store does not take several
+/// together.
+async fn note(requests: &Requests, batch: &[Record]) -> Option<bool> {
+    let noted = note_endings(requests, batch).await?;
     // After the endings: what a device showed was accepted before, and stands before it in their person's partition.
     for seen in batch.iter().filter_map(|record| decode_seen(record.payload.as_deref().unwrap_or_default())) {
         measure(requests, &seen).await;
     }
-    noted
+    Some(noted)
 }
 
 /// How long it took from the provider to the screen. It is a number for operators: whoever cannot be asked is left out, and a record that is
@@ -73,39 +74,26 @@ async fn measure(requests: &Requests, seen: &Seen) {
     }
 }
 
-/// Whether the endings of the batch are noted. Where the store does not take all of them together, those that it takes are.
-async fn note_endings(requests: &Requests, batch: &[Record]) -> bool {
-    let read = batch.iter().filter_map(|record| Some((record, readable(record)?)));
-    let (records, endings): (Vec<&Record>, Vec<JobEnded>) = read.unzip();
+/// Whether the endings of the batch are noted; see [`note`].
+async fn note_endings(requests: &Requests, batch: &[Record]) -> Option<bool> {
+    let read = batch.iter().filter_map(readable);
+    let endings: Vec<JobEnded> = read.collect();
     if endings.is_empty() {
-        return true;
+        return Some(true);
     }
-    let unfit = match until_taken(batch, || requests.ended(&endings, SystemClock.now())).await {
+    match until_taken(batch, || requests.ended(&endings, SystemClock.now())).await {
         Taken::Done(()) => {
             count("noted", endings.len());
-            return true;
+            Some(true)
         }
-        Taken::Fenced => return false,
-        Taken::Refused(unfit) => unfit,
-    };
-    if let [record] = records[..] {
-        given_up(record, &unfit);
-        count("refused", 1);
-        return true;
-    }
-    for (record, ended) in records.into_iter().zip(&endings) {
-        let alone = std::slice::from_ref(ended);
-        match until_taken(std::slice::from_ref(record), || requests.ended(alone, SystemClock.now())).await {
-            Taken::Done(()) => count("noted", 1),
-            // Its partition is somebody else's, who reads it again; the others are still ours.
-            Taken::Fenced => {}
-            Taken::Refused(unfit) => {
-                given_up(record, &unfit);
-                count("refused", 1);
-            }
+        Taken::Fenced => Some(false),
+        Taken::Refused(unfit) => {
+            let [record] = batch else { return None };
+            given_up(record, &unfit);
+            count("refused", 1);
+            Some(true)
         }
     }
-    true
 }
 
 fn count(result: &'static str, outcomes: usize) {

@@ -1,6 +1,9 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1): who changes what they have not seen is told so.
 //!
-//! A tag is made of the versions of what an answer shows, and of nothing else, so that every process makes the same one. When a device was last
+//! What is signed about one thing by itself (an answer, a key's successor, a promotion by another phone), and an erasure, take none: the signature
+//! names what it means, and an erasure takes whatever there is.
+//!
+//! A tag is made of what an answer shows or of its versions, and of nothing else, so that every process makes the same one. When a device was last
 //! seen is noted in passing, without a version: a list that is asked for with its tag may be said to be unchanged though only that is newer. That of what one
 //! person is shown is made of whose it is, too: `…/me/…` is one address for everybody, and nobody has what another one was shown. `If-Match`
 //! may be left out: then whatever is there is changed. Each header is an argument of the endpoints that read it and described where it is

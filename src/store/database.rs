@@ -138,7 +138,7 @@ pub(super) struct Database {
     timeout: Duration,
 }
 
-/// How long to wait for a first connection, and for a statement of a migration: longer than a database needs to start on a busy machine.
+/// How long to wait for a first connection: longer than a database needs to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a missing SQLite file is made: by a migration only.

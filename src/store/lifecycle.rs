@@ -98,10 +98,13 @@ impl Admin {
                 return Ok(None);
             }
             let mut phones = work.ringing(person).await?;
-            // Requests before devices: so do those who answer, and nobody waits in a ring.
+            // The person before their requests, and these before devices: so do those who answer, and nobody waits in a ring.
             let closed = match what {
                 PersonChange::SessionsRevoked => 0,
-                PersonChange::Removed => work.cancel_all(person, until, now).await?,
+                PersonChange::Removed => {
+                    work.hold_word(person).await?;
+                    work.cancel_all(person, until, now).await?
+                }
             };
             let devices = work.retire_people(workspace, std::slice::from_ref(user), until, now).await?;
             work.end_sessions(workspace, Some(user), until.unwrap_or(now)).await?;

@@ -62,7 +62,12 @@ fn ready(stage: &Stage) -> Watchbell {
 /// How many devices of those people the API shows.
 fn devices(api: &Watchbell, stage: &Stage, person: &str) -> usize {
     let path = format!("/v1/workspaces/acme/users/{person}/devices");
-    let (status, body) = call(api, stage, "GET", &path, None);
+    let ask = || call(api, stage, "GET", &path, None);
+    // Where sessions end in the moment between a token and its call, the next token counts.
+    let (status, body) = match ask() {
+        (401, _) => ask(),
+        answer => answer,
+    };
     assert_eq!(status, 200, "{body}");
     body["devices"].as_array().unwrap().len()
 }

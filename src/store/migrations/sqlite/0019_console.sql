@@ -5,7 +5,3 @@ CREATE INDEX enrolments_people ON enrolments (workspace, user_id) WHERE retired_
 
 -- The trail of one action; that of a person has its indexes already (8).
 CREATE INDEX audit_of_action ON audit (workspace, action, seq);
-
--- Last, because until the transaction ends nobody reads the table.
--- Since when nothing reaches a phone whose token its provider called dead; NULL while something may, and for what was never reached.
-ALTER TABLE enrolments ADD COLUMN unreachable_since integer;
