@@ -3,7 +3,7 @@
 Random text never makes a proof that holds, so most calls get what an app would send: a workspace, people, devices and requests that are
 there, a proof by the phone's key, statements that it signed. The others are left as they were made. What schemathesis broke on purpose
 stays broken, but for most of what only ever ends at the door (to_mend). What is drawn here for a call depends on the seed and on how many
-calls its operation had before, on nothing else: not on what was answered, nor on how fast. So one seed makes the same calls again; which
+calls there were before, on nothing else: not on what was answered, nor on how fast. So one seed makes the same calls again; which
 requests are open at a moment is up to time.
 """
 
@@ -31,6 +31,8 @@ W = "/v1/workspaces/{workspace}"
 BY_KEY = ("POST /me/devices", "POST /phone/key")
 # The share of an operation's calls that is given something made for it alone, of those that are not left as they were made.
 MADE_FOR = 0.4
+# So many calls of the operation that answers a request come before the first erasure of oneself: more than its phase of coverage has.
+ANSWERS_FIRST = 60
 # What stands for a sign-in and for a proof until the call is made.
 SIGN_IN, PROOF = "Bearer fuzz", "fuzz"
 
@@ -130,9 +132,18 @@ class Move:
         if self.may(0.4):
             self.names["user"] = self.dice.choice(["jonas", "nina"])
 
-    def take(self):
+    def erase(self):
+        """Oneself only after the answers had their turn: who was erased is asked nothing for ten minutes."""
+        asked_for_answers = drawn[f"POST {W}/phone/requests/{{type}}/{{event}}/answer"]
+        others = [user for user in PEOPLE if user != people.user]
+        self.names["user"] = self.somebody() if asked_for_answers > ANSWERS_FIRST else self.dice.choice(others)
+        people.introduce(self.names["user"])
+
+    def reset(self):
         self.names["user"] = self.somebody()
         people.introduce(self.names["user"])
+        if self.names["user"] == people.user and self.may(0.8):
+            self.query = dict(self.case.query or {}) | {"even_the_last": "true"}
 
     def tell(self):
         """What became of whom, by an operator."""
@@ -201,8 +212,8 @@ class Move:
 MOVES = {
     "DELETE /me/devices/{device}": Move.remove_own,
     "DELETE /users/{user}/devices/{device}": Move.remove_of_another,
-    "DELETE /users/{user}/data": Move.take,
-    "POST /users/{user}/devices/reset": Move.take,
+    "DELETE /users/{user}/data": Move.erase,
+    "POST /users/{user}/devices/reset": Move.reset,
     "GET /users/{user}/data": Move.of_somebody,
     "GET /users/{user}/devices": Move.of_somebody,
     "POST /users/{user}/tickets": Move.help,
